@@ -3,51 +3,43 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from .checks import (
+    DIGEST_KEY,
+    MAX_KNOTS,
+    VERSION_KEY,
+    TableError,
+    refuse_unless,
+    validated,
+    validated_metadata,
+    validated_rows,
+)
+from .files import check_size, naming, read_small, write_whole
+
+__all__ = ["Sensitivity", "SensitivityTable", "TableError", "from_bytes", "load", "merge", "save", "to_bytes"]
+
 FORMAT_VERSION = "1"
-MAX_FILE_BYTES = 1 << 20
-MAX_KNOTS = 1000
-MAX_SAMPLES = 1000
-MAX_METADATA_CHARACTERS = 4096
-
 KNOT_NAMES = ("timestep", "sigma")
-REQUIRED_ROWS = ("latent_sensitivity", "time_sensitivity")
-OPTIONAL_ROWS = ("alignment", "output_rms", "latent_drift")
-ROW_LIMITS = {
-    "latent_sensitivity": (0.0, 1e6),
-    "time_sensitivity": (0.0, 1e6),
-    "alignment": (-1.0, 1.0),
-    "output_rms": (0.0, 1e6),
-    "latent_drift": (0.0, 1e6),
-}
-_DIGEST = "sha256"
-
-
-class TableError(ValueError):
-    """A sensitivity table that can't be used; the message is one sentence for the person who chose it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
     """The table's means at one model time.
 
-    `latent_sensitivity` is rms change of the output per rms change of the latent, `time_sensitivity` rms change of
-    the output per unit of model time, `alignment` the cosine between the two changes (1 where it was not measured),
-    `output_rms` and `latent_drift` (rms change of the latent per unit of model time) are None where not measured.
+    `latent_sensitivity` is rms change of the output per rms change of the latent, `time_sensitivity` rms
+    change of the output per unit of model time, `alignment` the cosine between the two changes (1 where it
+    was not measured), `output_rms` and `latent_drift` (rms change of the latent per unit of model time) are
+    None where not measured.
     """
 
     latent_sensitivity: float
@@ -57,27 +49,13 @@ class Sensitivity:
     latent_drift: float | None = None
 
 
-def _refuse_unless(condition: bool, message: str) -> None:
-    if not condition:
-        raise TableError(message)
-
-
-def _validated(name: str, tensor: Tensor, shape: tuple[int, ...], low: float, high: float) -> Tensor:
-    _refuse_unless(tensor.dtype == torch.float32, f"its '{name}' is {tensor.dtype}, not float32")
-    _refuse_unless(tuple(tensor.shape) == shape, f"its '{name}' has shape {list(tensor.shape)}, not {list(shape)}")
-    _refuse_unless(bool(torch.isfinite(tensor).all()), f"its '{name}' has values that are not finite")
-    inside = bool((tensor >= low).all()) and bool((tensor <= high).all())
-    _refuse_unless(inside, f"its '{name}' leaves the range {low:g} to {high:g}")
-    return tensor.detach().clone().contiguous()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class SensitivityTable:
     """Sensitivities of one model over model time; frozen and validated on construction.
 
-    `timestep [K]` (model time, descending) and `sigma [K]` are the knots; `rows` maps each measured quantity to
-    `[S, K]`, one row per calibration sample; everything is float32 on the CPU. `metadata` holds strings only.
-    Raises TableError for anything else.
+    `timestep [K]` (model time, descending) and `sigma [K]` are the knots; `rows` maps each measured quantity
+    to `[S, K]`, one row per calibration sample; everything is float32 and kept as a copy on the CPU.
+    `metadata` holds strings only. Raises TableError for anything else.
     """
 
     timestep: Tensor
@@ -88,25 +66,18 @@ class SensitivityTable:
     _means: dict[str, list[float]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _refuse_unless(self.timestep.ndim == 1, f"its 'timestep' has {self.timestep.ndim} dimensions, not one")
+        dimensions = self.timestep.ndim
+        refuse_unless(dimensions == 1, f"its 'timestep' has {dimensions} dimensions, not one")
         knots = len(self.timestep)
-        _refuse_unless(1 <= knots <= MAX_KNOTS, f"it has {knots} timesteps; 1 to {MAX_KNOTS} are allowed")
-        for name in REQUIRED_ROWS:
-            _refuse_unless(name in self.rows, f"it has no '{name}'")
-        first = self.rows["latent_sensitivity"]
-        samples = len(first) if first.ndim else 0
-        _refuse_unless(1 <= samples <= MAX_SAMPLES, f"it has {samples} samples; 1 to {MAX_SAMPLES} are allowed")
-        rows = {}
-        for name, row in self.rows.items():
-            _refuse_unless(name in ROW_LIMITS, f"it has an unknown entry '{name[:40]}'")
-            rows[name] = _validated(name, row, (samples, knots), *ROW_LIMITS[name])
-        timestep = _validated("timestep", self.timestep, (knots,), -1e6, 1e6)
-        _refuse_unless(bool((timestep.diff() < 0).all()), "its timesteps do not descend")
+        refuse_unless(1 <= knots <= MAX_KNOTS, f"it has {knots} timesteps; 1 to {MAX_KNOTS} are allowed")
+        rows = validated_rows(self.rows, knots)
+        timestep = validated("timestep", self.timestep, (knots,), -1e6, 1e6)
+        refuse_unless(bool((timestep.diff() < 0).all()), "its timesteps do not descend")
         set_ = object.__setattr__
         set_(self, "timestep", timestep)
-        set_(self, "sigma", _validated("sigma", self.sigma, (knots,), 0.0, 1e6))
+        set_(self, "sigma", validated("sigma", self.sigma, (knots,), 0.0, 1e6))
         set_(self, "rows", rows)
-        set_(self, "metadata", _validated_metadata(self.metadata))
+        set_(self, "metadata", validated_metadata(self.metadata))
         set_(self, "_knots", [-value for value in timestep.tolist()])
         set_(self, "_means", {name: row.mean(dim=0).tolist() for name, row in rows.items()})
 
@@ -133,19 +104,9 @@ class SensitivityTable:
         return Sensitivity(**values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SensitivityTable) and to_bytes(self) == to_bytes(other)
+        return isinstance(other, SensitivityTable) and _packed(self) == _packed(other)
 
     __hash__ = None  # type: ignore[assignment]
-
-
-def _validated_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    kept = {}
-    for key, value in metadata.items():
-        _refuse_unless(isinstance(key, str) and isinstance(value, str), "its metadata is not all text")
-        _refuse_unless(len(key) <= 64 and len(value) <= MAX_METADATA_CHARACTERS, f"its metadata '{key[:40]}' is too long")
-        kept[key] = value
-    _refuse_unless(len(kept) <= 64, f"it has {len(kept)} metadata entries; 64 are allowed")
-    return kept
 
 
 def merge(first: SensitivityTable, second: SensitivityTable) -> SensitivityTable:
@@ -153,11 +114,13 @@ def merge(first: SensitivityTable, second: SensitivityTable) -> SensitivityTable
 
     Raises TableError where the models, the knots or the measured quantities differ.
     """
-    models = [table.metadata.get("fingerprint") for table in (first, second)]
-    _refuse_unless(models[0] == models[1], f"tables of two models can't be merged: {models[0]} and {models[1]}")
+    models = [table.metadata.get("fingerprint", "unknown") for table in (first, second)]
+    named = f"{models[0][:80]!r} and {models[1][:80]!r}"
+    refuse_unless(models[0] == models[1], f"tables of two models can't be merged: {named}")
     same_knots = torch.equal(first.timestep, second.timestep) and torch.equal(first.sigma, second.sigma)
-    _refuse_unless(same_knots, "tables measured at different timesteps can't be merged")
-    _refuse_unless(first.rows.keys() == second.rows.keys(), "tables that measured different quantities can't be merged")
+    refuse_unless(same_knots, "tables measured at different timesteps can't be merged")
+    same_rows = first.rows.keys() == second.rows.keys()
+    refuse_unless(same_rows, "tables that measured different quantities can't be merged")
     rows = {name: torch.cat([first.rows[name], second.rows[name]]) for name in first.rows}
     return SensitivityTable(first.timestep, first.sigma, rows, first.metadata)
 
@@ -172,79 +135,74 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def to_bytes(table: SensitivityTable) -> bytes:
-    """Serialise a table as safetensors; equal tables give equal bytes."""
+def _with_sorted_header(data: bytes) -> bytes:
+    """Rewrite a safetensors header in one order; safetensors 0.8 writes the metadata in a random one."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]
+
+
+def _packed(table: SensitivityTable) -> bytes:
     tensors = {"timestep": table.timestep, "sigma": table.sigma, **table.rows}
-    metadata = {**table.metadata, "format_version": FORMAT_VERSION}
-    metadata.pop(_DIGEST, None)
-    metadata[_DIGEST] = _digest(tensors, metadata)
-    return safetensors.torch.save(tensors, dict(sorted(metadata.items())))
+    metadata = {**table.metadata, VERSION_KEY: FORMAT_VERSION}
+    metadata[DIGEST_KEY] = _digest(tensors, metadata)
+    return _with_sorted_header(safetensors.torch.save(tensors, metadata))
+
+
+def to_bytes(table: SensitivityTable) -> bytes:
+    """Serialise a table as safetensors; equal tables give equal bytes.
+
+    Raises TableError where the result would be too large to be loaded again.
+    """
+    data = _packed(table)
+    check_size(data)
+    return data
 
 
 def _header_metadata(data: bytes) -> dict[str, str]:
-    """Read the metadata of a safetensors file; safetensors itself only gives it for a file it opens by name."""
+    """Read the metadata of a table file; safetensors itself only gives it for a file it opens by name."""
     length = int.from_bytes(data[:8], "little")
-    _refuse_unless(8 + length <= len(data), "it is not a safetensors file")
+    refuse_unless(8 + length <= len(data), "it is not a safetensors file")
     try:
-        header = json.loads(data[8 : 8 + length])
-        metadata = header.get("__metadata__", {})
+        metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        version = metadata.get(VERSION_KEY)
     except (ValueError, AttributeError, RecursionError) as error:
         raise TableError("it is not a safetensors file") from error
-    _refuse_unless(isinstance(metadata, dict), "its metadata is not all text")
-    return _validated_metadata(metadata)
+    refuse_unless(version is not None, "it is a safetensors file, but not a sensitivity table")
+    other = f"its format is version {str(version)[:20]!r} and this pack reads version {FORMAT_VERSION}"
+    refuse_unless(version == FORMAT_VERSION, f"{other}: update the pack")
+    return metadata
 
 
 def from_bytes(data: bytes) -> SensitivityTable:
     """Read a table out of untrusted safetensors bytes; raises TableError unless every check passes."""
-    _refuse_unless(len(data) <= MAX_FILE_BYTES, f"it is larger than the {MAX_FILE_BYTES >> 20} MiB that a table may have")
+    check_size(data)
     metadata = _header_metadata(data)
     try:
         tensors = safetensors.torch.load(data)
-    except (SafetensorError, ValueError, KeyError, OverflowError, RuntimeError) as error:
+    except Exception as error:  # safetensors lets through whatever torch raises for a damaged header
         raise TableError("it is not a safetensors file") from error
-    version = metadata.get("format_version")
-    _refuse_unless(version is not None, "it is a safetensors file, but not a sensitivity table")
-    _refuse_unless(
-        version == FORMAT_VERSION,
-        f"its format is version {str(version)[:20]} and this pack reads version {FORMAT_VERSION}: update the pack",
-    )
     for name in KNOT_NAMES:
-        _refuse_unless(name in tensors, f"it has no '{name}'")
-    expected = metadata.pop(_DIGEST, None)
+        refuse_unless(name in tensors, f"it has no '{name}'")
     rows = {name: tensor for name, tensor in tensors.items() if name not in KNOT_NAMES}
-    metadata_without_version = {key: value for key, value in metadata.items() if key != "format_version"}
-    table = SensitivityTable(tensors["timestep"], tensors["sigma"], rows, metadata_without_version)
-    _refuse_unless(expected == _digest(tensors, metadata), "it is damaged: its contents do not match its checksum")
+    table = SensitivityTable(tensors["timestep"], tensors["sigma"], rows, metadata)
+    whole = metadata.get(DIGEST_KEY) == _digest(tensors, {**table.metadata, VERSION_KEY: FORMAT_VERSION})
+    refuse_unless(whole, "it is damaged: its contents do not match its checksum")
     return table
 
 
 def load(path: str | Path) -> SensitivityTable:
     """Load a table file; raises TableError with the file's name in one sentence."""
-    name = Path(path).name
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise TableError(f"The sensitivity table '{name}' can't be read: {reason}.") from error
-    try:
-        return from_bytes(data)
-    except TableError as error:
-        raise TableError(f"The sensitivity table '{name}' can't be used: {error}.") from error
+    with naming(path, "sensitivity table"):
+        return from_bytes(read_small(path))
 
 
 def save(table: SensitivityTable, path: str | Path) -> None:
-    """Write a table so that the final name only ever holds a whole file; raises OSError where the disk refuses."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".saving")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(to_bytes(table))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    """Write a table so that the final name only ever holds a whole file, the old one or the new one.
+
+    Raises OSError where the disk refuses, and TableError where the table is too large to be loaded again.
+    """
+    with naming(path, "sensitivity table", "can't be saved"):
+        data = to_bytes(table)
+    write_whole(Path(path), data)
