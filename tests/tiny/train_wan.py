@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from clips import Clips
 from latents import encode_frames, prompt_embedding
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from training import train
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=MODEL)
+    parser.add_argument("--start", type=Path, help="go on from this checkpoint")
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
@@ -33,6 +35,8 @@ def main() -> None:
     clips = Clips()
     model = TinyWan(dim=128, ffn_dim=768, num_layers=8)
     torch.nn.init.zeros_(model.head.head.weight)
+    if arguments.start:
+        model.load_state_dict(load_file(arguments.start))
     compiled = torch.compile(model)
 
     def loss_of() -> Tensor:

@@ -1,0 +1,105 @@
+"""Whether to compute or to reuse an evaluation: plain floats in, a decision with its reason out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from ..calibration.table import Sensitivity
+from .config import SenCacheConfig, Zones
+
+
+class Action(str, Enum):
+    """What an evaluation does: run the network, or serve a prediction from earlier outputs."""
+
+    COMPUTE = "compute"
+    REUSE = "reuse"
+
+
+class Reason(str, Enum):
+    """Why; the text is what a person reads."""
+
+    OFF = "reuse is off"
+    FIRST = "first evaluation"
+    NEW_SHAPE = "the latent changed its shape"
+    OUTSIDE_RANGE = "outside the start-end range"
+    MAX_REUSE = "n reuses in a row"
+    OVER_BUDGET = "predicted change over epsilon"
+    NO_STORED_OUTPUT = "no stored output for this branch"
+    WITHIN_BUDGET = "predicted change within epsilon"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one evaluation does and why; `score` and `budget` are rms changes of the output, None where not needed."""
+
+    action: Action
+    reason: Reason
+    score: float | None = None
+    budget: float | None = None
+
+    @property
+    def reuse(self) -> bool:
+        """Whether the network is left out."""
+        return self.action is Action.REUSE
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far an evaluation lies from the last computed one.
+
+    `latent` holds rms(x_j - x_i) of every sample of the batch, model-input space; `time` is |t_j - t_i| in model time.
+    """
+
+    latent: tuple[float, ...]
+    time: float
+
+
+def paper_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
+    """Predict the output's rms change as the sum of both norms (paper, eq. for the caching score)."""
+    return sensitivity.latent_sensitivity * latent_distance + sensitivity.time_sensitivity * time_distance
+
+
+def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
+    """Predict the output's rms change as the length of the sum of both changes, by their calibrated angle (ours).
+
+    With an alignment of 1 this is the paper's score.
+    """
+    a = sensitivity.latent_sensitivity * latent_distance
+    b = sensitivity.time_sensitivity * time_distance
+    return math.sqrt(max(0.0, a * a + b * b + 2 * sensitivity.alignment * a * b))
+
+
+SCORES = {"paper": paper_score, "joint": joint_score}
+
+
+def score(rule: str, sensitivity: Sensitivity, distance: Distance) -> float:
+    """Return the predicted rms change of the output; in a batch the sample that changes most decides."""
+    return max(SCORES[rule](sensitivity, latent, distance.time) for latent in distance.latent)
+
+
+def decide(
+    config: SenCacheConfig,
+    zones: Zones,
+    sigma: float,
+    sensitivity: Sensitivity,
+    distance: Distance,
+    reuses_in_a_row: int,
+) -> Decision:
+    """Decide on one evaluation after the first, by the sensitivity at the last computed one.
+
+    Reuse iff the evaluation lies in the range, its score is at most epsilon there, and fewer than n reuses came
+    before it without a computed one (paper, algorithm 1).
+    """
+    if not config.reuses:
+        return Decision(Action.COMPUTE, Reason.OFF)
+    predicted = score(config.rule, sensitivity, distance)
+    budget = zones.epsilon(config, sigma)
+    if not zones.allows_reuse(sigma):
+        return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, predicted, budget)
+    if not predicted <= budget:
+        return Decision(Action.COMPUTE, Reason.OVER_BUDGET, predicted, budget)
+    if reuses_in_a_row >= config.max_reuse:
+        return Decision(Action.COMPUTE, Reason.MAX_REUSE, predicted, budget)
+    return Decision(Action.REUSE, Reason.WITHIN_BUDGET, predicted, budget)

@@ -1,0 +1,60 @@
+"""What a sampling run leaves behind: one entry per evaluation, plain values only."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from .config import SenCacheConfig
+from .policy import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation: its sigma and model time, what was decided, and the seconds until the next one began."""
+
+    sigma: float
+    timestep: float
+    decision: Decision
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """All evaluations of one run with its settings; `node_id` and `prompt_id` name who sampled, where known."""
+
+    config: SenCacheConfig
+    evaluations: tuple[Evaluation, ...]
+    complete: bool = True
+    node_id: str | None = None
+    prompt_id: str | None = None
+    table_name: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reused(self) -> int:
+        """How many evaluations were served without the network."""
+        return sum(evaluation.decision.reuse for evaluation in self.evaluations)
+
+    @property
+    def nfe(self) -> int:
+        """How many evaluations ran the network."""
+        return len(self.evaluations) - self.reused
+
+    @property
+    def speed_up(self) -> float:
+        """Evaluations per network evaluation: the speed-up if a reused step cost nothing."""
+        return len(self.evaluations) / max(1, self.nfe)
+
+    def median_seconds(self, reused: bool) -> float | None:
+        """Return the median seconds of the computed or the reused evaluations, None where there were none."""
+        seconds = [one.seconds for one in self.evaluations if one.decision.reuse is reused]
+        return statistics.median(seconds) if seconds else None
+
+    @property
+    def seconds_saved(self) -> float:
+        """Estimate the seconds saved: every reused evaluation against the median computed one."""
+        computed = self.median_seconds(reused=False)
+        if computed is None:
+            return 0.0
+        return sum(computed - one.seconds for one in self.evaluations if one.decision.reuse)

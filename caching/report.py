@@ -1,0 +1,84 @@
+"""Tells a person what a run reused, why, and what it saved: as text and as plain values."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from typing import Any
+
+from .record import RunRecord
+
+FEW_EVALUATIONS = 12
+
+
+def as_dict(record: RunRecord) -> dict[str, Any]:
+    """Return everything the report says as JSON-ready values."""
+    return {
+        "evaluations": len(record.evaluations),
+        "nfe": record.nfe,
+        "reused": record.reused,
+        "reuse_ratio": record.reused / max(1, len(record.evaluations)),
+        "speed_up": record.speed_up,
+        "seconds_computed": record.median_seconds(reused=False),
+        "seconds_reused": record.median_seconds(reused=True),
+        "seconds_saved": record.seconds_saved,
+        "reasons": dict(Counter(one.decision.reason.value for one in record.evaluations)),
+        "complete": record.complete,
+        "node_id": record.node_id,
+        "table": record.table_name,
+        "steps": [
+            {
+                "sigma": one.sigma,
+                "action": one.decision.action.value,
+                "reason": one.decision.reason.value,
+                "score": one.decision.score,
+                "budget": one.decision.budget,
+                "seconds": one.seconds,
+            }
+            for one in record.evaluations
+        ],
+    }
+
+
+def _scores(record: RunRecord) -> str:
+    scores = [one.decision.score for one in record.evaluations if one.decision.score is not None]
+    if not scores:
+        return "Predicted change: nothing to compare."
+    low, middle, high = min(scores), statistics.median(scores), max(scores)
+    return f"Predicted change: {low:.4f} to {high:.4f}, median {middle:.4f}, against epsilon {record.config.epsilon:g}."
+
+
+def _advice(record: RunRecord) -> list[str]:
+    """Say what to change where nothing, or little, could be reused."""
+    scores = [one.decision.score for one in record.evaluations if one.decision.score is not None]
+    advice = []
+    if not record.complete:
+        advice.append("The run was stopped before its end.")
+    if not record.config.reuses:
+        advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
+    elif record.reused == 0 and scores:
+        advice.append(f"Nothing was reused: the smallest predicted change was {min(scores):.4f}; raise epsilon above it.")
+    if record.config.reuses and 0 < len(record.evaluations) <= FEW_EVALUATIONS:
+        advice.append(f"With {len(record.evaluations)} evaluations in all there is little to gain from reuse.")
+    return advice + list(record.notes)
+
+
+def as_text(record: RunRecord) -> str:
+    """Return the report of one run in a few lines."""
+    config = record.config
+    total = len(record.evaluations)
+    lines = [
+        f"{record.nfe} of {total} evaluations computed, {record.reused} reused: {record.speed_up:.2f}x fewer.",
+        f"Settings: rule {config.rule}, forecast {config.forecast}, epsilon {config.epsilon:g}, n {config.max_reuse}"
+        + (f", table {record.table_name}." if record.table_name else "."),
+    ]
+    computed, reused = record.median_seconds(reused=False), record.median_seconds(reused=True)
+    if computed is not None and reused is not None:
+        lines.append(
+            f"A computed step took {computed:.3f} s, a reused one {reused:.3f} s (medians): "
+            f"about {record.seconds_saved:.1f} s saved."
+        )
+    lines.append(_scores(record))
+    reasons = Counter(one.decision.reason.value for one in record.evaluations if not one.decision.reuse)
+    lines.append("Computed because: " + ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) + ".")
+    return "\n".join(lines + _advice(record))

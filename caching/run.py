@@ -1,0 +1,152 @@
+"""The state of one sampling run: reference point, stored outputs per branch, decisions made."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..calibration.table import Sensitivity, SensitivityTable
+from .config import SenCacheConfig, Zones
+from .forecast import HISTORY, combine, weights
+from .policy import Action, Decision, Distance, Reason, decide
+from .record import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """The last computed evaluation: its latent `x [B, ...]` in model-input space, its time and its table row."""
+
+    x: Tensor
+    timestep: float
+    sensitivity: Sensitivity
+
+
+@dataclass(slots=True)
+class _Branch:
+    """The last computed raw outputs of one branch, oldest first, with their model times."""
+
+    timesteps: list[float] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+
+class SamplingRun:
+    """One run from its first evaluation to its last; a new run is a new object.
+
+    Call `begin` once per evaluation; then, for every branch, `serve` where it decided to reuse, or `store` what the
+    network gave. `finish` frees the tensors and stops the clock.
+    """
+
+    def __init__(
+        self,
+        config: SenCacheConfig,
+        table: SensitivityTable,
+        zones: Zones,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.config = config
+        self.decision = Decision(Action.COMPUTE, Reason.FIRST)
+        self._table = table
+        self._zones = zones
+        self._clock = clock
+        self._x: Tensor | None = None
+        self._timestep = math.nan
+        self._reference: _Reference | None = None
+        self._branches: dict[Hashable, _Branch] = {}
+        self._reuses_in_a_row = 0
+        self._evaluations: list[Evaluation] = []
+        self._began: list[float] = []
+
+    def begin(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> Decision:
+        """Decide on the evaluation of latent `x [B, ...]` (model-input space) at `sigma` and model time `timestep`.
+
+        `sigma` and `timestep` hold `[B]` equal values. The device is read once; `x` is copied where it becomes the
+        reference, and never changed.
+        """
+        sigma_now, self._timestep, *moved = self._measure(x, sigma, timestep)
+        decision = self._decide(x, sigma_now, tuple(moved))
+        self._began.append(self._clock())
+        self._evaluations.append(Evaluation(sigma_now, self._timestep, decision, 0.0))
+        self._take(decision, x)
+        return decision
+
+    def _measure(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> list[float]:
+        """Return sigma, model time and, where there is a reference to compare with, its rms distance per sample."""
+        values = [sigma.reshape(-1)[:1].float(), timestep.reshape(-1)[:1].float()]
+        if self._reference is not None and self._reference.x.shape == x.shape:
+            difference = (x - self._reference.x.to(x.device)).flatten(1).float()
+            values.append(torch.linalg.vector_norm(difference, dim=1) / math.sqrt(difference.shape[1]))
+        return [float(value) for value in torch.cat([value.to(x.device) for value in values]).tolist()]
+
+    def _decide(self, x: Tensor, sigma: float, moved: tuple[float, ...]) -> Decision:
+        reference = self._reference
+        if not self.config.reuses:
+            return Decision(Action.COMPUTE, Reason.OFF)
+        if reference is None:
+            return Decision(Action.COMPUTE, Reason.FIRST)
+        if reference.x.shape != x.shape:
+            return Decision(Action.COMPUTE, Reason.NEW_SHAPE)
+        distance = Distance(moved, abs(self._timestep - reference.timestep))
+        return decide(self.config, self._zones, sigma, reference.sensitivity, distance, self._reuses_in_a_row)
+
+    def _take(self, decision: Decision, x: Tensor) -> None:
+        """Take a decision into the state: one more reuse in a row, or a new reference point."""
+        self.decision = decision
+        if decision.reuse:
+            self._x = x
+            self._reuses_in_a_row += 1
+            return
+        self._x = None
+        self._reuses_in_a_row = 0
+        if decision.reason is Reason.NEW_SHAPE:
+            self._branches.clear()
+        if self.config.reuses:
+            self._reference = _Reference(self._parked(x), self._timestep, self._table.at(self._timestep))
+
+    def _parked(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor to where stored tensors wait."""
+        device = torch.device("cpu") if self.config.cache_device == "cpu" else tensor.device
+        return tensor.detach().to(device, copy=True)
+
+    def can_serve(self, branches: list[Hashable]) -> bool:
+        """Tell whether every one of these branches has an output stored."""
+        return all(branch in self._branches for branch in branches)
+
+    def compute_instead(self) -> None:
+        """Turn the current reuse into a computed evaluation, because a branch has no output stored."""
+        if not self.decision.reuse or self._x is None:
+            return
+        decision = replace(self.decision, action=Action.COMPUTE, reason=Reason.NO_STORED_OUTPUT)
+        self._evaluations[-1] = replace(self._evaluations[-1], decision=decision)
+        self._take(decision, self._x)
+
+    def serve(self, branch: Hashable, device: torch.device) -> Tensor:
+        """Return the forecast of a branch's raw output at the current evaluation, a new tensor on `device`."""
+        stored = self._branches[branch]
+        outputs = [output.to(device) for output in stored.outputs]
+        return combine(outputs, weights(self.config.forecast, stored.timesteps, self._timestep))
+
+    def store(self, branch: Hashable, output: Tensor) -> None:
+        """Keep a branch's raw output at the current evaluation; the oldest beyond what the forecast needs goes."""
+        stored = self._branches.setdefault(branch, _Branch())
+        while len(stored.outputs) >= HISTORY[self.config.forecast]:
+            del stored.outputs[0], stored.timesteps[0]
+        stored.outputs.append(self._parked(output))
+        stored.timesteps.append(self._timestep)
+
+    @property
+    def stored_tensors(self) -> int:
+        """How many tensors of the output's size the run holds between two evaluations."""
+        return sum(len(branch.outputs) for branch in self._branches.values()) + (self._reference is not None)
+
+    def finish(self) -> tuple[Evaluation, ...]:
+        """Free every tensor and return the evaluations; each one's seconds run until the next began."""
+        self._reference = self._x = None
+        self._branches.clear()
+        ends = [*self._began[1:], self._clock()]
+        spans = [end - began for began, end in zip(self._began, ends, strict=False)]
+        return tuple(replace(one, seconds=span) for one, span in zip(self._evaluations, spans, strict=True))

@@ -1,0 +1,138 @@
+"""Estimates sensitivities by finite differences on a network that is only ever evaluated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .table import SensitivityTable, TableError, merge
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""The raw network output `[B, ...]` for a latent `[B, ...]` in model-input space and a model time."""
+
+EXTRA_EVALUATIONS = 2
+
+
+def sample_rms(tensor: Tensor) -> Tensor:
+    """Return `sqrt(mean(a**2))` of every sample: `[B, ...]` to `[B]`, float32."""
+    flat = tensor.flatten(1).float()
+    return torch.linalg.vector_norm(flat, dim=1) / math.sqrt(flat.shape[1])
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    return torch.where(below > 0, above / below, torch.zeros_like(above))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One evaluation on a trajectory: latent `x [B, ...]` (model-input space), times, raw `output [B, ...]`."""
+
+    x: Tensor
+    sigma: float
+    timestep: float
+    output: Tensor
+
+
+def measure(denoise: Denoise, here: Point, following: Point) -> dict[str, Tensor]:
+    """Measure the sensitivities at `here` towards the `following` point, `[B]` each, with two evaluations.
+
+    Between the two points the latent and the time change together; here each is changed alone (paper, section on
+    estimating the Jacobian norms; `alignment`, the cosine between both changes of the output, is ours).
+    """
+    by_latent = denoise(following.x, here.timestep) - here.output
+    by_time = denoise(here.x, following.timestep) - here.output
+    moved = sample_rms(following.x - here.x)
+    elapsed = abs(following.timestep - here.timestep)
+    latent_rms, time_rms = sample_rms(by_latent), sample_rms(by_time)
+    inner = (by_latent.float() * by_time.float()).flatten(1).mean(dim=1)
+    return {
+        "latent_sensitivity": _ratio(latent_rms, moved),
+        "time_sensitivity": time_rms / elapsed,
+        "alignment": _ratio(inner, latent_rms * time_rms).clamp(-1, 1),
+        "output_rms": sample_rms(here.output),
+        "latent_drift": moved / elapsed,
+    }
+
+
+@dataclass(slots=True)
+class TrajectoryProbe:
+    """Watches the evaluations of one trajectory and measures at each but the last.
+
+    `observe` is called with every computed evaluation in order; it costs two evaluations of `denoise` for the one
+    before, whose model time must be later (evaluations that do not move back in time, such as a second-order
+    sampler's second look at one sigma, only replace it). `denoise` may raise to cancel; then this trajectory is
+    lost and nothing else.
+    """
+
+    denoise: Denoise
+    evaluations: int = 0
+    _previous: Point | None = None
+    _knots: list[tuple[float, float]] = field(default_factory=list)
+    _rows: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def observe(self, x: Tensor, sigma: float, timestep: float, output: Tensor) -> None:
+        """Take in the evaluation of `x [B, ...]` (model-input space) that gave the raw `output [B, ...]`."""
+        point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
+        previous = self._previous
+        if previous is not None and point.timestep < previous.timestep:
+            self._rows.append({name: row.cpu() for name, row in measure(self.denoise, previous, point).items()})
+            self._knots.append((previous.timestep, previous.sigma))
+            self.evaluations += EXTRA_EVALUATIONS
+        self._previous = point
+
+    def table(self, metadata: Mapping[str, str]) -> SensitivityTable:
+        """Return what was measured as a table of `B` samples; raises TableError where there were under two steps."""
+        if not self._rows:
+            raise TableError("a calibration needs at least two sampling steps")
+        timestep, sigma = torch.tensor(self._knots, dtype=torch.float32).T
+        rows = {name: torch.stack([row[name] for row in self._rows], dim=1) for name in self._rows[0]}
+        return SensitivityTable(timestep, sigma, rows, metadata)
+
+
+def probe_latents(
+    denoise: Denoise,
+    noised: Callable[[float], Tensor],
+    sigmas: Sequence[float],
+    timesteps: Sequence[float],
+) -> TrajectoryProbe:
+    """Measure along clean latents noised to each sigma by `noised(sigma) -> x [B, ...]` (the paper's source).
+
+    Costs three evaluations per step: there is no sampling that would have computed the first.
+    """
+    probe = TrajectoryProbe(denoise)
+    for sigma, timestep in zip(sigmas, timesteps, strict=True):
+        x = noised(sigma)
+        probe.observe(x, sigma, timestep, denoise(x, timestep))
+        probe.evaluations += 1
+    return probe
+
+
+@dataclass(slots=True)
+class Calibration:
+    """Collects the samples of one calibration; finished ones survive a cancel.
+
+    `finished` is the table of an earlier, cancelled calibration with the same `metadata`; another one is left out.
+    """
+
+    num_samples: int
+    metadata: Mapping[str, str]
+    finished: SensitivityTable | None = None
+
+    def __post_init__(self) -> None:
+        if self.finished is not None and dict(self.finished.metadata) != dict(self.metadata):
+            self.finished = None
+
+    @property
+    def done(self) -> int:
+        """How many samples are finished, at most `num_samples`."""
+        return 0 if self.finished is None else min(self.num_samples, self.finished.num_samples)
+
+    def add(self, probe: TrajectoryProbe) -> SensitivityTable:
+        """Take in a finished trajectory and return the table so far; raises TableError where its steps differ."""
+        table = probe.table(self.metadata)
+        self.finished = table if self.finished is None else merge(self.finished, table)
+        return self.finished

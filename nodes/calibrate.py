@@ -1,0 +1,157 @@
+"""SenCache Calibrate: measures a model once and saves its sensitivity table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+from comfy_api.latest import io, ui
+
+from ..calibration.estimator import Calibration
+from ..calibration.table import SensitivityTable, TableError
+from ..pictures.curves import draw_table
+from . import table_files
+from .accelerators import refuse_other_accelerator
+from .host_api import aliases, as_image
+from .host_calibration import CalibrationRun, conditioning_digest
+from .model_identity import fingerprint, readable_name
+from .model_patch import Sensitivity
+from .wrappers import without_patch
+
+NODE = "SenCache Calibrate"
+
+
+class SenCacheCalibrate(io.ComfyNode):
+    """Measures how the network's output changes with its latent and with time along a few sampling runs."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="SenCacheCalibrate",
+            display_name="SenCache Calibrate",
+            category="advanced/sencache",
+            description="Measures a model once and saves a small table that SenCache Model Patch uses. It takes about "
+            "as long as sampling 'samples' videos twice. Cancelled, it keeps the finished samples and goes on from them.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to measure, with the LoRAs and shift you sample with."),
+                io.Conditioning.Input("positive", tooltip="A typical prompt."),
+                io.Latent.Input(
+                    "latent",
+                    tooltip="An empty latent: the model's own sampling is measured. Encoded videos: those are noised "
+                    "and measured, as in the paper. A small one is enough.",
+                ),
+                io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt; without it cfg is 1."),
+                io.Int.Input("steps", default=30, min=2, max=1000, tooltip="Sampling steps; the table then serves any."),
+                io.Combo.Input("sampler", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="simple"),
+                io.Int.Input("samples", default=8, min=1, max=256, tooltip="Sampling runs to measure; 8 are enough."),
+                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance while measuring."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False,
+                    tooltip="The first sample's seed; each further sample takes the next one.",
+                ),
+                io.String.Input(
+                    "table_name", default="my model", tooltip="The table's file name in models/sencache; it is replaced."
+                ),
+            ],
+            outputs=[
+                Sensitivity.Output(display_name="SENSITIVITY", tooltip="The table, for SenCache Model Patch."),
+                io.Image.Output(display_name="IMAGE", tooltip="The measured curves."),
+                io.String.Output(display_name="STRING", tooltip="What was measured, in words."),
+            ],
+            is_output_node=True,
+            **aliases("SenCache measure", "sensitivity"),
+        )
+
+    @classmethod
+    def validate_inputs(cls, table_name: str = "") -> bool | str:
+        """Refuse a name that no file should have before anything is measured."""
+        try:
+            table_files.save_target(str(table_name))
+        except TableError as error:
+            return f"{NODE}: {error}."
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: list,
+        latent: dict[str, Any],
+        steps: int,
+        sampler: str,
+        scheduler: str,
+        samples: int,
+        cfg: float,
+        seed: int,
+        table_name: str,
+        negative: list | None = None,
+    ) -> io.NodeOutput:
+        """Measure sample by sample, keep each finished one, and save the table; raises ValueError in one sentence."""
+        refuse_other_accelerator(NODE, model.model_options, model.wrappers)
+        run = CalibrationRun(without_patch(model), positive, negative, latent, steps, sampler, scheduler, cfg)
+        try:
+            target = table_files.save_target(table_name)
+            table, text = _measure(run, samples, seed, target)
+            table_files.save_finished(target, table)
+        except (TableError, OSError) as error:
+            raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
+        image = as_image(draw_table(table, table.metadata["model"]))
+        return io.NodeOutput(table, image, text, ui={**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]})
+
+
+def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
+    """Describe how a table was measured; an unfinished one goes on only where all of this is the same."""
+    sampling = run.model.get_model_object("model_sampling")
+    return {
+        "name": name,
+        "fingerprint": fingerprint(run.model),
+        "model": readable_name(run.model),
+        "prediction": type(sampling).__mro__[2].__name__,
+        "shift": f"{float(getattr(sampling, 'shift', 1.0)):g}",
+        "sampler": run.sampler,
+        "scheduler": run.scheduler,
+        "steps": str(run.steps),
+        "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
+        "seed": str(seed),
+        "conditioning": conditioning_digest(run.positive) + conditioning_digest(run.negative),
+        "latent_shape": "x".join(str(size) for size in run.latent["samples"].shape[1:]),
+        "source": "videos" if run.from_videos else "own trajectories",
+        "dtype": str(run.model.model_dtype()).removeprefix("torch."),
+    }
+
+
+def _measure(
+    run: CalibrationRun, samples: int, seed: int, target: table_files.SaveTarget
+) -> tuple[SensitivityTable, str]:
+    calibration = Calibration(samples, _metadata(run, seed, target.name), table_files.load_partial(target))
+    resumed = calibration.done
+    each = run.expected_evaluations()
+    bar = comfy.utils.ProgressBar(samples * each)
+    evaluations = 0
+    while calibration.finished is None or calibration.done < samples:
+        position = calibration.done * each
+
+        def advance() -> None:
+            nonlocal position
+            position += 1
+            bar.update_absolute(min(position, samples * each))
+
+        probe, spent = run.sample(seed + calibration.done, advance)
+        evaluations += spent
+        table_files.save_partial(target, calibration.add(probe))
+    bar.update_absolute(samples * each)
+    return calibration.finished, _text(calibration.finished, target, evaluations, resumed)
+
+
+def _text(table: SensitivityTable, target: table_files.SaveTarget, evaluations: int, resumed: int) -> str:
+    lines = [
+        f"Measured {table.metadata['model']} from {table.metadata['source']}: {table.num_samples} samples at "
+        f"{len(table.timestep)} timesteps, {evaluations} evaluations.",
+        f"Saved as {target.name} in models/{table_files.FOLDER}; SenCache Model Patch finds it there.",
+    ]
+    if resumed:
+        lines.insert(1, f"{resumed} samples were there from a cancelled calibration.")
+    return "\n".join(lines)

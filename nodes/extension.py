@@ -1,0 +1,19 @@
+"""The pack's node list; the table folders are registered when ComfyUI asks for it."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .cache_stats import SenCacheStats
+from .calibrate import SenCacheCalibrate
+from .model_patch import SenCacheModelPatch
+from .table_files import register_folders
+
+
+class SenCacheExtension(ComfyExtension):
+    """What ComfyUI loads."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Register the table folders (older hosts do not call `on_load`) and return the nodes."""
+        register_folders()
+        return [SenCacheCalibrate, SenCacheModelPatch, SenCacheStats]

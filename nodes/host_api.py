@@ -1,0 +1,29 @@
+"""Small differences between ComfyUI's versions, told by feature and never by version number."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+from PIL import Image
+
+
+def advanced() -> dict[str, Any]:
+    """Return the keyword that folds an input away under "advanced", whatever this host calls it."""
+    if "advanced" in inspect.signature(io.Float.Input.__init__).parameters:
+        return {"advanced": True}
+    return {"extra_dict": {"advanced": True}}
+
+
+def aliases(*names: str) -> dict[str, Any]:
+    """Return the keyword for a node's other names in the search box, where the host has it."""
+    known = "search_aliases" in inspect.signature(io.Schema.__init__).parameters
+    return {"search_aliases": list(names)} if known else {}
+
+
+def as_image(picture: Image.Image) -> torch.Tensor:
+    """Turn a picture into ComfyUI's IMAGE: `[1, H, W, 3]`, float32, 0 to 1."""
+    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)[None]

@@ -1,0 +1,143 @@
+"""Runs a calibration inside ComfyUI: its samplers make the trajectories, its guider the evaluations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ..calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe
+from .wrappers import WRAPPER_TYPES, raw_output
+
+_KEY = "sencache_calibrate"
+CALC_COND_BATCH = WRAPPER_TYPES[2]
+
+
+class NoisedLatents(comfy.samplers.Sampler):
+    """Evaluates the given latents noised to every sigma, instead of sampling (the paper's source of trajectories)."""
+
+    def sample(
+        self,
+        guider: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """Evaluate `latent_image [B, ...]` at every sigma but the final 0, and return it."""
+        sampling = guider.inner_model.model_sampling
+        for sigma in sigmas[:-1]:
+            x = sampling.noise_scaling(sigma, noise.clone(), latent_image)
+            guider(x, sigma * x.new_ones([x.shape[0]]), **extra_args)
+        return latent_image
+
+
+@dataclass(slots=True)
+class _Watcher:
+    """Watches a guider's evaluations and probes between them, on the positive branch alone."""
+
+    on_evaluation: Callable[[], None]
+    evaluations: int = 0
+    probe: TrajectoryProbe = field(init=False)
+    _sigma_at: dict[float, float] = field(default_factory=dict)
+    _evaluate: Callable[[Tensor, float], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.probe = TrajectoryProbe(self._denoise)
+
+    def _denoise(self, x: Tensor, timestep: float) -> Tensor:
+        assert self._evaluate is not None
+        return self._evaluate(x, self._sigma_at[timestep])
+
+    def calc_cond_batch(
+        self, executor: Any, model: Any, conds: list, x_in: Tensor, sigma: Tensor, model_options: dict
+    ) -> list[Tensor]:
+        """Let the sampler's evaluation pass, then take its positive branch into the probe."""
+        outputs = executor(model, conds, x_in, sigma, model_options)
+        self._count()
+        sampling = model.model_sampling
+
+        def evaluate(x: Tensor, sigma_value: float) -> Tensor:
+            at = torch.full_like(sigma, sigma_value)
+            held = x / sampling.calculate_input(at, torch.ones_like(x))
+            denoised = executor(model, conds[:1], held, at, model_options)[0]
+            self._count()
+            return raw_output(sampling, at, denoised, held)
+
+        self._evaluate = evaluate
+        timestep = sampling.timestep(sigma)
+        sigma_now, timestep_now = torch.stack([sigma[0].float(), timestep[0].float()]).tolist()
+        self._sigma_at[timestep_now] = sigma_now
+        x = sampling.calculate_input(sigma, x_in)
+        self.probe.observe(x, sigma_now, timestep_now, raw_output(sampling, sigma, outputs[0], x_in))
+        return outputs
+
+    def _count(self) -> None:
+        self.evaluations += 1
+        self.on_evaluation()
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRun:
+    """Everything that one calibration sample needs but its seed."""
+
+    model: Any
+    positive: list
+    negative: list | None
+    latent: dict[str, Any]
+    steps: int
+    sampler: str
+    scheduler: str
+    cfg: float
+
+    @property
+    def from_videos(self) -> bool:
+        """Whether the latent holds videos to be noised; an empty one asks for the model's own trajectories."""
+        return bool(torch.count_nonzero(self.latent["samples"]) > 0)
+
+    def sigmas(self) -> Tensor:
+        """Return the schedule as KSampler would make it."""
+        device = self.model.load_device
+        chosen = comfy.samplers.KSampler(self.model, self.steps, device, self.sampler, self.scheduler)
+        return chosen.sigmas
+
+    def expected_evaluations(self) -> int:
+        """Estimate the evaluations of one sample; second-order samplers make more than one a step."""
+        steps = len(self.sigmas()) - 1
+        return steps + EXTRA_EVALUATIONS * (steps - 1)
+
+    def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
+        """Run one trajectory with a seed; returns what was measured and how many evaluations it took."""
+        watcher = _Watcher(on_evaluation)
+        model = self.model.clone()
+        model.add_wrapper_with_key(CALC_COND_BATCH, _KEY, watcher.calc_cond_batch)
+        latent = comfy.sample.fix_empty_latent_channels(model, self.latent["samples"])
+        guider = comfy.samplers.CFGGuider(model)
+        guided = self.negative is not None and not self.from_videos
+        guider.set_conds(self.positive, self.negative if guided else [])
+        guider.set_cfg(self.cfg if guided else 1.0)
+        sampler = NoisedLatents() if self.from_videos else comfy.samplers.sampler_object(self.sampler)
+        noise = comfy.sample.prepare_noise(latent, seed)
+        guider.sample(
+            noise, latent, sampler, self.sigmas(), self.latent.get("noise_mask"), disable_pbar=True, seed=seed
+        )
+        return watcher.probe, watcher.evaluations
+
+
+def conditioning_digest(conditioning: list | None) -> str:
+    """Hash a conditioning's embeddings, so that a resumed calibration goes on with the same prompt."""
+    digest = hashlib.sha256()
+    for embedding, _ in conditioning or []:
+        digest.update(embedding.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+

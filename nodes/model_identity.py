@@ -1,0 +1,53 @@
+"""The fingerprint that ties a table to a model's architecture, and the model's readable name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+_NOT_IDENTITY = {"dtype", "device", "operations"}
+
+
+def _plain(value: Any) -> Any:
+    """Turn a config value into something JSON writes the same way in every process."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items() if key not in _NOT_IDENTITY}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    return type(value).__name__
+
+
+def parameter_count(model: Any) -> int:
+    """Count the network's parameters."""
+    return sum(parameter.numel() for parameter in model.model.diffusion_model.parameters())
+
+
+def fingerprint(model: Any) -> str:
+    """Hash what defines a model's architecture: 16 hexadecimal digits, the same in every process and for every dtype.
+
+    Weights, LoRAs and the sampling shift stay out of it: a table is looked up by model time, and serves a model's
+    fp8 file as well as its bf16 one.
+    """
+    inner = model.model
+    sampling = model.get_model_object("model_sampling")
+    identity = {
+        "model": type(inner).__name__,
+        "config": type(inner.model_config).__name__,
+        "unet_config": _plain(inner.model_config.unet_config),
+        "latent_format": type(inner.latent_format).__name__,
+        "latent_channels": inner.latent_format.latent_channels,
+        "parameters": parameter_count(model),
+        "prediction": [base.__name__ for base in type(sampling).__mro__ if base.__name__ != "ModelSampling"],
+        "multiplier": float(getattr(sampling, "multiplier", 1.0)),
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def readable_name(model: Any) -> str:
+    """Name a model for a person, such as `WAN21_T2V (1.42 B parameters)`."""
+    count = parameter_count(model)
+    size = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
+    return f"{type(model.model.model_config).__name__} ({size} parameters)"

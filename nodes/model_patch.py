@@ -1,0 +1,215 @@
+"""SenCache Model Patch: each sampling step of the patched model computes or reuses."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..caching.config import CACHE_DEVICES, FORECASTS, RULES, SenCacheConfig
+from ..calibration import table as tables
+from ..calibration.table import SensitivityTable, TableError
+from . import table_files
+from .accelerators import refuse_other_accelerator
+from .host_api import advanced, aliases
+from .model_identity import fingerprint, readable_name
+from .wrappers import Patch
+
+NODE = "SenCache Model Patch"
+AUTOMATIC = "automatic"
+Sensitivity = io.Custom("SENSITIVITY")
+DEFAULTS = SenCacheConfig()
+
+
+class SenCacheModelPatch(io.ComfyNode):
+    """Patches a model so that evaluations with a small predicted change are served instead of computed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node; runs again whenever the list of tables is asked for."""
+        return io.Schema(
+            node_id="SenCacheModelPatch",
+            display_name="SenCache Model Patch",
+            category="advanced/sencache",
+            description="Makes sampling faster: steps whose output can be predicted are not computed. Put it between "
+            "the model loader (and its LoRAs) and the sampler. It needs a sensitivity table of the model, which SenCache "
+            "Calibrate measures once.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model to make faster."),
+                Sensitivity.Input(
+                    "sensitivity", optional=True, tooltip="A table straight from SenCache Calibrate; it wins over 'table'."
+                ),
+                io.Combo.Input(
+                    "table",
+                    options=[AUTOMATIC, *table_files.names()],
+                    default=AUTOMATIC,
+                    tooltip="The model's sensitivity table. 'automatic' takes the newest one measured on this model.",
+                ),
+                io.Float.Input(
+                    "epsilon",
+                    default=DEFAULTS.epsilon,
+                    min=0.0,
+                    max=2.0,
+                    step=0.005,
+                    round=0.0001,
+                    display_mode=io.NumberDisplay.slider,
+                    tooltip="Speed against fidelity: the predicted change of the network's output up to which a step is "
+                    "reused. 0 changes nothing; 0.1 is a good start; more is faster.",
+                ),
+                io.Int.Input(
+                    "n",
+                    default=DEFAULTS.max_reuse,
+                    min=0,
+                    max=20,
+                    tooltip="The most steps reused in a row before one is computed again. 0 turns reuse off.",
+                ),
+                *_advanced_inputs(),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="The patched model, for the sampler.")],
+            **aliases("cache", "speed up", "accelerate", "TeaCache", "EasyCache", "MagCache"),
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, table: str = AUTOMATIC, **kwargs: Any) -> str:
+        """Run again when a table file was replaced, added or removed."""
+        try:
+            paths = [table_files.path_of(name) for name in ([table] if table != AUTOMATIC else table_files.names())]
+            stamps = [f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in paths]
+        except (TableError, OSError) as error:
+            stamps = [str(error)]
+        return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
+
+    @classmethod
+    def validate_inputs(cls, table: str = AUTOMATIC) -> bool | str:
+        """Refuse a table that is gone with a sentence of ours instead of the host's list check."""
+        if table == AUTOMATIC:
+            return True
+        try:
+            table_files.path_of(str(table))
+        except TableError as error:
+            return f"{NODE}: {error}."
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        table: str,
+        epsilon: float,
+        n: int,
+        rule: str,
+        forecast: str,
+        start_percent: float,
+        end_percent: float,
+        strict_percent: float,
+        strict_epsilon: float,
+        cache_device: str,
+        any_model: bool,
+        sensitivity: SensitivityTable | None = None,
+    ) -> io.NodeOutput:
+        """Check everything before anything is patched; raises ValueError in one sentence."""
+        refuse_other_accelerator(NODE, model.model_options, model.wrappers)
+        try:
+            config = SenCacheConfig(
+                rule, forecast, epsilon, n, start_percent, end_percent, strict_percent, strict_epsilon, cache_device
+            )
+            chosen, name = _choose(model, table, sensitivity)
+        except (TableError, ValueError) as error:
+            raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from None
+        if not any_model:
+            _refuse_another_model(model, chosen, name)
+        return io.NodeOutput(Patch(config, chosen, name, _notes(chosen, rule)).apply(model))
+
+
+def _advanced_inputs() -> list[Any]:
+    percent: dict[str, Any] = {"min": 0.0, "max": 1.0, "step": 0.01, **advanced()}
+    return [
+        io.Combo.Input(
+            "rule",
+            options=list(RULES),
+            default=DEFAULTS.rule,
+            tooltip="How the change is predicted. 'joint' knows that the changes by latent and by time partly cancel; "
+            "'paper' adds them up as published.",
+            **advanced(),
+        ),
+        io.Combo.Input(
+            "forecast",
+            options=list(FORECASTS),
+            default=DEFAULTS.forecast,
+            tooltip="What a reused step returns. 'linear' follows the line through the last two computed outputs; "
+            "'hold' repeats the last one, as published.",
+            **advanced(),
+        ),
+        io.Float.Input(
+            "start_percent",
+            default=DEFAULTS.start_percent,
+            tooltip="Always compute before this share of the sampling.",
+            **percent,
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=DEFAULTS.end_percent,
+            tooltip="Always compute from this share of the sampling on.",
+            **percent,
+        ),
+        io.Float.Input(
+            "strict_percent",
+            default=DEFAULTS.strict_percent,
+            tooltip="Before this share of the sampling strict_epsilon holds instead of epsilon; the paper uses 0.2.",
+            **percent,
+        ),
+        io.Float.Input(
+            "strict_epsilon",
+            default=DEFAULTS.strict_epsilon,
+            min=0.0,
+            max=2.0,
+            step=0.005,
+            round=0.0001,
+            tooltip="Epsilon for the first steps, up to strict_percent.",
+            **advanced(),
+        ),
+        io.Combo.Input(
+            "cache_device",
+            options=list(CACHE_DEVICES),
+            default=DEFAULTS.cache_device,
+            tooltip="Where stored outputs wait: beside the model, or in main memory where graphics memory is short.",
+            **advanced(),
+        ),
+        io.Boolean.Input(
+            "any_model",
+            default=False,
+            tooltip="Accept a table that was measured on another model. Its numbers may not fit.",
+            **advanced(),
+        ),
+    ]
+
+
+def _choose(model: Any, name: str, sensitivity: SensitivityTable | None) -> tuple[SensitivityTable, str]:
+    """Return the table to use and its name: the connected one, the chosen file, or the model's own."""
+    if sensitivity is not None:
+        return sensitivity, sensitivity.metadata.get("name", "from SenCache Calibrate")
+    if name == AUTOMATIC:
+        found = table_files.matching(fingerprint(model))
+        if not found:
+            raise TableError(
+                f"there is no sensitivity table of {readable_name(model)} yet; measure one with SenCache Calibrate"
+            )
+        name = found[0]
+    return tables.load(table_files.path_of(name)), name
+
+
+def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> None:
+    measured = table.metadata.get("fingerprint")
+    if measured != fingerprint(model):
+        other = table.metadata.get("model", "an unnamed model")
+        raise ValueError(
+            f"{NODE}: the table '{name}' was measured on {other}, and this model is {readable_name(model)}; "
+            "choose its own table, or switch any_model on to use this one all the same."
+        )
+
+
+def _notes(table: SensitivityTable, rule: str) -> tuple[str, ...]:
+    if rule == "joint" and table.mean("alignment") is None:
+        return ("This table does not hold the alignment, so the joint rule works as the paper's.",)
+    return ()

@@ -1,0 +1,100 @@
+"""Where tables live: the user's folder, the pack's own, and how a name becomes a path inside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import folder_paths
+
+from ..calibration import table as tables
+from ..calibration.table import SensitivityTable, TableError
+
+FOLDER = "sencache"
+EXTENSION = ".safetensors"
+PARTIAL = ".unfinished"
+SHIPPED = Path(__file__).resolve().parent.parent / "tables"
+_NAME = re.compile(r"[\w][\w .()+-]{0,99}", re.ASCII)
+_DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+def register_folders() -> None:
+    """Tell ComfyUI where tables are looked for; saving goes to `models/sencache`, so an update loses nothing."""
+    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER), is_default=True)
+    folder_paths.add_model_folder_path(FOLDER, str(SHIPPED))
+    folders, _ = folder_paths.folder_names_and_paths[FOLDER]
+    folder_paths.folder_names_and_paths[FOLDER] = (folders, {EXTENSION})
+
+
+def names() -> list[str]:
+    """Return the names of all table files, as the node's list shows them."""
+    return folder_paths.get_filename_list(FOLDER)
+
+
+def path_of(name: str) -> Path:
+    """Find a table file by its listed name; raises TableError where there is none inside the table folders."""
+    shown = name[:100]
+    found = folder_paths.get_full_path(FOLDER, name) if len(name) <= 255 and name.endswith(EXTENSION) else None
+    if found is None:
+        raise TableError(f"there is no sensitivity table '{shown}' in models/{FOLDER}; measure one with SenCache Calibrate")
+    real = os.path.realpath(found)
+    for folder in folder_paths.get_folder_paths(FOLDER):
+        root = os.path.realpath(folder)
+        with contextlib.suppress(ValueError):  # paths on two drives have no common path
+            if os.path.commonpath([root, real]) == root:
+                return Path(real)
+    raise TableError(f"the sensitivity table '{shown}' leads out of the table folders")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTarget:
+    """Where a calibration is written: the finished table, and the samples finished so far."""
+
+    name: str
+    path: Path
+    partial: Path
+
+
+def save_target(name: str) -> SaveTarget:
+    """Turn a typed table name into a place in the user's folder; raises TableError for a name no file should have."""
+    stem = name.strip().removesuffix(EXTENSION)
+    if not _NAME.fullmatch(stem) or stem.rstrip(" .") != stem or stem.split(".")[0].strip().lower() in _DEVICE_NAMES:
+        raise TableError(
+            f"'{name[:60]}' can't be a table's name: use up to 100 letters, digits, spaces and . _ - + ( ), "
+            "starting with a letter or digit"
+        )
+    folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
+    return SaveTarget(stem + EXTENSION, folder / (stem + EXTENSION), folder / (stem + PARTIAL))
+
+
+def load_partial(target: SaveTarget) -> SensitivityTable | None:
+    """Load the finished samples of a cancelled calibration; none where there are none or they can't be used."""
+    try:
+        return tables.load(target.partial)
+    except TableError:
+        return None
+
+
+def save_partial(target: SaveTarget, table: SensitivityTable) -> None:
+    """Keep the samples finished so far."""
+    tables.save(table, target.partial)
+
+
+def save_finished(target: SaveTarget, table: SensitivityTable) -> None:
+    """Write the finished table and drop the partial one."""
+    tables.save(table, target.path)
+    target.partial.unlink(missing_ok=True)
+
+
+def matching(fingerprint: str) -> list[str]:
+    """Return the names of the tables measured on a model with this fingerprint, the user's own newest first."""
+    found = []
+    for name in names():
+        with contextlib.suppress(TableError, OSError):
+            path = path_of(name)
+            if tables.load(path).metadata.get("fingerprint") == fingerprint:
+                found.append((path.is_relative_to(SHIPPED), -path.stat().st_mtime, name))
+    return [name for _, _, name in sorted(found)]

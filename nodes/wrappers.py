@@ -1,0 +1,181 @@
+"""Hooks a sampling run into ComfyUI: the only file that knows its wrappers, options and model_sampling."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.patcher_extension
+import torch
+from comfy_execution.utils import get_executing_context
+from torch import Tensor
+
+from ..caching.config import SenCacheConfig, Zones
+from ..caching.record import RunRecord
+from ..caching.run import SamplingRun
+from ..calibration.table import SensitivityTable
+from .accelerators import refuse_other_accelerator
+
+logger = logging.getLogger(__name__)
+
+KEY = "sencache"
+MAX_RECORDS = 32
+_WRAPPERS = comfy.patcher_extension.WrappersMP
+WRAPPER_TYPES = (_WRAPPERS.OUTER_SAMPLE, _WRAPPERS.PREDICT_NOISE, _WRAPPERS.CALC_COND_BATCH)
+
+
+def raw_output(model_sampling: Any, sigma: Tensor, denoised: Tensor, x: Tensor) -> Tensor:
+    """Recover the network's raw output `[B, ...]` from `denoised` and the latent `x` that the sampler holds.
+
+    Every parameterisation's `denoised` is affine in the raw output, so two probes of the host's own formula suffice.
+    """
+    ones = x.new_ones([x.shape[0]] + [1] * (x.ndim - 1))
+    scale = model_sampling.calculate_denoised(sigma, ones, torch.zeros_like(ones))
+    offset = model_sampling.calculate_denoised(sigma, x.new_zeros(1).expand_as(x), x)
+    return torch.sub(denoised, offset).div_(scale)
+
+
+def zones_of(model_sampling: Any, config: SenCacheConfig) -> Zones:
+    """Place the settings' percentages in sigma; 0 and 1 mean everything, whatever the schedule."""
+
+    def sigma_at(percent: float) -> float:
+        return float(model_sampling.percent_to_sigma(percent))
+
+    return Zones(
+        start_sigma=float("inf") if config.start_percent <= 0 else sigma_at(config.start_percent),
+        end_sigma=-1.0 if config.end_percent >= 1 else sigma_at(config.end_percent),
+        strict_sigma=float("inf") if config.strict_percent <= 0 else sigma_at(config.strict_percent),
+    )
+
+
+class RecordSink:
+    """The last runs of a patched model, shared by its clones; holds plain values, never tensors."""
+
+    def __init__(self) -> None:
+        self.records: deque[RunRecord] = deque(maxlen=MAX_RECORDS)
+
+    def on_model_patcher_clone(self) -> RecordSink:
+        """Let clones report to the same place: the sampler often runs on a clone of the patched model."""
+        return self
+
+
+@dataclass(slots=True)
+class _HostRun:
+    """A run in the host: a class instance, because the host copies dicts and lists at every call."""
+
+    run: SamplingRun
+    model_sampling: Any
+    calls: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What Model Patch puts on a model: settings, table, and where runs are reported. It holds no run's state."""
+
+    config: SenCacheConfig
+    table: SensitivityTable
+    table_name: str
+    notes: tuple[str, ...] = ()
+    sink: RecordSink = field(default_factory=RecordSink)
+
+    def apply(self, model: Any) -> Any:
+        """Return a clone of a ModelPatcher with this patch in place of any earlier one."""
+        patched = without_patch(model)
+        for wrapper_type, wrapper in zip(
+            WRAPPER_TYPES, (self.outer_sample, self.predict_noise, self.calc_cond_batch), strict=True
+        ):
+            patched.add_wrapper_with_key(wrapper_type, KEY, wrapper)
+        patched.set_attachments(KEY, self.sink)
+        return patched
+
+    def outer_sample(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        """Give the run its state, and take it away again however the run ends."""
+        guider = executor.class_obj
+        refuse_other_accelerator("SenCache Model Patch", guider.model_options)
+        model_sampling = guider.model_patcher.get_model_object("model_sampling")
+        run = SamplingRun(self.config, self.table, zones_of(model_sampling, self.config))
+        options = guider.model_options.setdefault("transformer_options", {})
+        options[KEY] = _HostRun(run, model_sampling)
+        complete = False
+        try:
+            output = executor(*args, **kwargs)
+            complete = True
+            return output
+        finally:
+            options.pop(KEY, None)
+            self._report(run, complete)
+
+    def _report(self, run: SamplingRun, complete: bool) -> None:
+        context = get_executing_context()
+        record = RunRecord(
+            config=self.config,
+            evaluations=run.finish(),
+            complete=complete,
+            node_id=None if context is None else str(context.node_id),
+            prompt_id=None if context is None else str(context.prompt_id),
+            table_name=self.table_name,
+            notes=self.notes,
+        )
+        self.sink.records.append(record)
+        logger.info("SenCache: %d of %d evaluations computed.", record.nfe, len(record.evaluations))
+
+    def predict_noise(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        """Decide once per evaluation."""
+        state = executor.class_obj.model_options.get("transformer_options", {}).get(KEY)
+        if state is not None:
+            x, sigma = args[0], args[1]
+            sampling = state.model_sampling
+            state.calls = 0
+            state.run.begin(sampling.calculate_input(sigma, x), sigma, sampling.timestep(sigma))
+        return executor(*args, **kwargs)
+
+    def calc_cond_batch(
+        self, executor: Any, model: Any, conds: list, x_in: Tensor, timestep: Tensor, model_options: dict
+    ) -> list[Tensor]:
+        """Serve every branch's forecast, or compute and store; `timestep` is sigma `[B]`, the results are denoised."""
+        options = model_options.get("transformer_options", {})
+        state = options.get(KEY)
+        if state is None or not state.run.config.reuses:
+            return executor(model, conds, x_in, timestep, model_options)
+        run, sampling = state.run, model.model_sampling
+        branches = _branch_keys(state.calls, conds, x_in, options)
+        state.calls += 1
+        wanted = [branch for branch in branches if branch is not None]
+        if run.decision.reuse and run.can_serve(wanted):
+            return [
+                torch.zeros_like(x_in)
+                if branch is None
+                else sampling.calculate_denoised(timestep, run.serve(branch, x_in.device), x_in)
+                for branch in branches
+            ]
+        if state.calls == 1:
+            run.compute_instead()
+        outputs = executor(model, conds, x_in, timestep, model_options)
+        for branch, denoised in zip(branches, outputs, strict=True):
+            if branch is not None:
+                run.store(branch, raw_output(sampling, timestep, denoised, x_in))
+        return outputs
+
+
+def _branch_keys(call: int, conds: list, x_in: Tensor, options: dict) -> list[Hashable | None]:
+    """Name each slot of this call: ordinal within the evaluation, slot, context window and shape; None is no cond.
+
+    The host's own cond ids are not unique (area copies share one), so a branch is named by where it is computed.
+    """
+    window = options.get("context_window")
+    frames = None if window is None else tuple(getattr(window, "index_list", ()))
+    return [
+        None if cond is None else (call, slot, frames, tuple(x_in.shape)) for slot, cond in enumerate(conds)
+    ]
+
+
+def without_patch(model: Any) -> Any:
+    """Return a clone of a ModelPatcher without this pack's patch."""
+    clone = model.clone()
+    for wrapper_type in WRAPPER_TYPES:
+        clone.remove_wrappers_with_key(wrapper_type, KEY)
+    clone.remove_attachments(KEY)
+    return clone

@@ -1,0 +1,1 @@
+"""Draws the nodes' pictures with Pillow, which ComfyUI brings."""

@@ -1,0 +1,54 @@
+"""The picture of a run: one cell per evaluation, and its predicted change against epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+from ..caching.record import RunRecord
+from .canvas import COMPUTED, FAINT, REUSED, SCALE, TEXT, Chart, new_canvas, write
+
+WIDTH, RUN_HEIGHT = 760, 250
+LEFT, RIGHT = 56, WIDTH - 16
+
+
+def draw_runs(records: Sequence[RunRecord]) -> Image.Image:
+    """Draw the runs below one another; at least one."""
+    picture, pen = new_canvas(WIDTH, RUN_HEIGHT * len(records))
+    for index, record in enumerate(records):
+        _draw_run(pen, record, RUN_HEIGHT * index)
+    return picture
+
+
+def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
+    total = max(1, len(record.evaluations))
+    title = f"{record.nfe} of {len(record.evaluations)} evaluations computed, {record.speed_up:.2f}x fewer"
+    write(pen, (LEFT, top + 10), title, 15)
+    for x, colour, label in ((RIGHT - 150, COMPUTED, "computed"), (RIGHT - 66, REUSED, "reused")):
+        pen.rectangle(_scaled(x, top + 14, x + 10, top + 24), fill=colour)
+        write(pen, (x + 15, top + 19), label, 11, FAINT, "lm")
+    scores = [one.decision.score for one in record.evaluations if one.decision.score is not None]
+    budgets = [one.decision.budget for one in record.evaluations if one.decision.budget is not None]
+    highest = max([*scores, 1e-9])
+    ceiling = min(highest, 2.5 * max(budgets)) if budgets and max(budgets) > 0 else highest
+    chart = Chart((LEFT, top + 56, RIGHT, top + 186), (0, total), (0, ceiling * 1.08))
+    chart.frame(pen, "predicted change of the output since the last computed evaluation", 3)
+    for index, one in enumerate(record.evaluations):
+        colour = REUSED if one.decision.reuse else COMPUTED
+        if one.decision.score is not None:
+            left, upper = chart.place(index + 0.15, one.decision.score)
+            right, lower = chart.place(index + 0.85, 0)
+            pen.rectangle([left, upper, right, lower], fill=colour)
+        left, right = chart.place(index + 0.08, 0)[0], chart.place(index + 0.92, 0)[0]
+        pen.rectangle([left, (top + 206) * SCALE, right, (top + 228) * SCALE], fill=colour)
+    for index, one in enumerate(record.evaluations):
+        if one.decision.budget is not None and one.decision.budget <= ceiling:
+            pen.line([chart.place(index, one.decision.budget), chart.place(index + 1, one.decision.budget)], TEXT, SCALE)
+    write(pen, (RIGHT, top + 46), "white line: epsilon", 10, FAINT, "rm")
+    write(pen, (LEFT, top + 232), "first evaluation", 10, FAINT)
+    write(pen, (RIGHT, top + 232), "last evaluation", 10, FAINT, "ra")
+
+
+def _scaled(*values: float) -> list[float]:
+    return [value * SCALE for value in values]

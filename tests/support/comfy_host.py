@@ -1,0 +1,40 @@
+"""Finds ComfyUI and starts it inside this process, on the CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY_MODELS = ROOT / "tests" / "tiny" / "models"
+
+
+def find_host() -> Path | None:
+    """Return ComfyUI's folder: COMFYUI_PATH, else the one the pack is installed in, else comfy-cli's default."""
+    named = os.environ.get("COMFYUI_PATH")
+    candidates = [Path(named)] if named else [ROOT.parent.parent, Path.home() / "comfy" / "ComfyUI"]
+    return next((path.resolve() for path in candidates if (path / "comfyui_version.py").is_file()), None)
+
+
+def start_host(base: Path) -> ModuleType:
+    """Start ComfyUI without a server and return its `nodes` module; models and outputs live under `base`."""
+    host = find_host()
+    if host is None:
+        raise RuntimeError("ComfyUI was not found: set COMFYUI_PATH to its folder.")
+    sys.path.insert(0, str(host))
+    sys.argv = ["main.py", "--cpu", "--base-directory", str(base)]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    importlib.import_module("utils.install_util")  # older hosts: before anything imports another `utils`
+    nodes = importlib.import_module("nodes")
+    server = importlib.import_module("server")
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    server.PromptServer(loop)
+    loop.run_until_complete(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+    folder_paths = importlib.import_module("folder_paths")
+    folder_paths.add_model_folder_path("diffusion_models", str(TINY_MODELS))
+    return nodes
