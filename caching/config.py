@@ -14,11 +14,11 @@ CACHE_DEVICES = ("model", "cpu")
 class SenCacheConfig:
     """What may be reused; `rule="paper"`, `forecast="hold"` are the published method.
 
-    `epsilon` is the tolerated predicted rms change of the network's output (0 and up, outputs have rms near 1) and
-    `max_reuse` the paper's n, the most reuses in a row: 0 in either turns reuse off. Evaluations before
-    `start_percent` or from `end_percent` on, shares of the sampling progress from 0 to 1, are always computed; before
-    `strict_percent` the tolerance is `strict_epsilon`. `cache_device` says where stored outputs wait. Raises
-    ValueError.
+    `epsilon` is the tolerated predicted rms change of the network's output (0 and up, outputs have rms near
+    1) and `max_reuse` the paper's n, the most reuses in a row: 0 in either turns reuse off. Evaluations
+    before `start_percent` or from `end_percent` on, shares of the sampling progress from 0 to 1, are always
+    computed; before `strict_percent` the tolerance is `strict_epsilon`. `cache_device` says where stored
+    outputs wait. Raises ValueError.
     """
 
     rule: str = "joint"

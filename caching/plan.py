@@ -38,14 +38,16 @@ def simulate(
     sigmas: Sequence[float],
     timesteps: Sequence[float],
 ) -> Plan:
-    """Predict every decision of a run that evaluates at `sigmas` with model times `timesteps` (no final zero).
+    """Predict every decision of a run that evaluates at `sigmas`, model times `timesteps` (no final zero).
 
-    How far the latent moves is taken from the table's `latent_drift`, summed over the steps since the last computed
-    one: sampling trajectories are nearly straight over that distance. Raises ValueError where the table has no drift
-    (one read from the authors' files).
+    How far the latent moves is taken from the table's `latent_drift`, summed over the steps since the last
+    computed one: sampling trajectories are nearly straight over that distance. Raises ValueError where the
+    table has no drift (one read from the authors' files).
     """
     if table.mean("latent_drift") is None:
-        raise ValueError("this table does not say how fast the latent moves, so nothing can be predicted from it")
+        raise ValueError(
+            "this table does not say how fast the latent moves, so nothing can be predicted from it"
+        )
     decisions: list[Decision] = []
     reference, moved, in_a_row = 0, 0.0, 0
     for index, (sigma, timestep) in enumerate(zip(sigmas, timesteps, strict=True)):
@@ -73,8 +75,8 @@ def plan_for_speed_up(
 ) -> Plan:
     """Find the smallest epsilon whose expected speed-up reaches `speed_up`, and return its plan.
 
-    Where no epsilon does (n, the range or the number of steps forbid it), the plan with the largest epsilon tried
-    comes back: its `speed_up` tells. Raises ValueError for a speed-up below 1 and as `simulate` does.
+    Where no epsilon does (n, the range or the number of steps forbid it), the plan with the largest epsilon
+    tried comes back: its `speed_up` tells. Raises ValueError for a speed-up below 1 and as `simulate` does.
     """
     if not speed_up >= 1:
         raise ValueError(f"the wished speed-up is {speed_up}; it must be 1 or more")

@@ -32,7 +32,10 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one evaluation does and why; `score` and `budget` are rms changes of the output, None where not needed."""
+    """What one evaluation does and why.
+
+    `score` and `budget` are rms changes of the output, None where not needed.
+    """
 
     action: Action
     reason: Reason
@@ -49,7 +52,8 @@ class Decision:
 class Distance:
     """How far an evaluation lies from the last computed one.
 
-    `latent` holds rms(x_j - x_i) of every sample of the batch, model-input space; `time` is |t_j - t_i| in model time.
+    `latent` holds rms(x_j - x_i) of every sample of the batch, model-input space; `time` is |t_j - t_i| in
+    model time.
     """
 
     latent: tuple[float, ...]
@@ -62,7 +66,7 @@ def paper_score(sensitivity: Sensitivity, latent_distance: float, time_distance:
 
 
 def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
-    """Predict the output's rms change as the length of the sum of both changes, by their calibrated angle (ours).
+    """Predict the output's rms change as the length of both changes' sum, by their calibrated angle (ours).
 
     With an alignment of 1 this is the paper's score.
     """
@@ -89,8 +93,8 @@ def decide(
 ) -> Decision:
     """Decide on one evaluation after the first, by the sensitivity at the last computed one.
 
-    Reuse iff the evaluation lies in the range, its score is at most epsilon there, and fewer than n reuses came
-    before it without a computed one (paper, algorithm 1).
+    Reuse iff the evaluation lies in the range, its score is at most epsilon there, and fewer than n reuses
+    came before it without a computed one (paper, algorithm 1).
     """
     if not config.reuses:
         return Decision(Action.COMPUTE, Reason.OFF)

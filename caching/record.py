@@ -11,7 +11,7 @@ from .policy import Decision
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation: its sigma and model time, what was decided, and the seconds until the next one began."""
+    """One evaluation: its sigma and model time, what was decided, the seconds until the next one began."""
 
     sigma: float
     timestep: float
@@ -21,7 +21,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """All evaluations of one run with its settings; `node_id` and `prompt_id` name who sampled, where known."""
+    """All evaluations of one run and its settings; `node_id` and `prompt_id` say who sampled, where known."""
 
     config: SenCacheConfig
     evaluations: tuple[Evaluation, ...]

@@ -45,7 +45,8 @@ def _scores(record: RunRecord) -> str:
     if not scores:
         return "Predicted change: nothing to compare."
     low, middle, high = min(scores), statistics.median(scores), max(scores)
-    return f"Predicted change: {low:.4f} to {high:.4f}, median {middle:.4f}, against epsilon {record.config.epsilon:g}."
+    epsilon = record.config.epsilon
+    return f"Predicted change: {low:.4f} to {high:.4f}, median {middle:.4f}, against epsilon {epsilon:g}."
 
 
 def _advice(record: RunRecord) -> list[str]:
@@ -57,9 +58,14 @@ def _advice(record: RunRecord) -> list[str]:
     if not record.config.reuses:
         advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
     elif record.reused == 0 and scores:
-        advice.append(f"Nothing was reused: the smallest predicted change was {min(scores):.4f}; raise epsilon above it.")
+        advice.append(
+            f"Nothing was reused: the smallest predicted change was {min(scores):.4f}; "
+            "raise epsilon above it."
+        )
     if record.config.reuses and 0 < len(record.evaluations) <= FEW_EVALUATIONS:
-        advice.append(f"With {len(record.evaluations)} evaluations in all there is little to gain from reuse.")
+        advice.append(
+            f"With {len(record.evaluations)} evaluations in all there is little to gain from reuse."
+        )
     return advice + list(record.notes)
 
 
@@ -68,9 +74,10 @@ def as_text(record: RunRecord) -> str:
     config = record.config
     total = len(record.evaluations)
     lines = [
-        f"{record.nfe} of {total} evaluations computed, {record.reused} reused: {record.speed_up:.2f}x fewer.",
-        f"Settings: rule {config.rule}, forecast {config.forecast}, epsilon {config.epsilon:g}, n {config.max_reuse}"
-        + (f", table {record.table_name}." if record.table_name else "."),
+        f"{record.nfe} of {total} evaluations computed, {record.reused} reused: "
+        f"{record.speed_up:.2f}x fewer.",
+        f"Settings: rule {config.rule}, forecast {config.forecast}, epsilon {config.epsilon:g}, "
+        f"n {config.max_reuse}" + (f", table {record.table_name}." if record.table_name else "."),
     ]
     computed, reused = record.median_seconds(reused=False), record.median_seconds(reused=True)
     if computed is not None and reused is not None:
@@ -80,5 +87,6 @@ def as_text(record: RunRecord) -> str:
         )
     lines.append(_scores(record))
     reasons = Counter(one.decision.reason.value for one in record.evaluations if not one.decision.reuse)
-    lines.append("Computed because: " + ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) + ".")
+    counted = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    lines.append(f"Computed because: {counted}.")
     return "\n".join(lines + _advice(record))

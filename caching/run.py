@@ -19,7 +19,7 @@ from .record import Evaluation
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    """The last computed evaluation: its latent `x [B, ...]` in model-input space, its time and its table row."""
+    """The last computed evaluation: its latent `x [B, ...]` (model-input space), its time, its table row."""
 
     x: Tensor
     timestep: float
@@ -37,8 +37,8 @@ class _Branch:
 class SamplingRun:
     """One run from its first evaluation to its last; a new run is a new object.
 
-    Call `begin` once per evaluation; then, for every branch, `serve` where it decided to reuse, or `store` what the
-    network gave. `finish` frees the tensors and stops the clock.
+    Call `begin` once per evaluation; then, for every branch, `serve` where it decided to reuse, or `store`
+    what the network gave. `finish` frees the tensors and stops the clock.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class SamplingRun:
         self._began: list[float] = []
 
     def begin(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> Decision:
-        """Decide on the evaluation of latent `x [B, ...]` (model-input space) at `sigma` and model time `timestep`.
+        """Decide on the evaluation of latent `x [B, ...]` at `sigma` and model time `timestep`.
 
-        `sigma` and `timestep` hold `[B]` equal values. The device is read once; `x` is copied where it becomes the
-        reference, and never changed.
+        `x` is in model-input space; `sigma` and `timestep` hold `[B]` equal values. The device is read once;
+        `x` is copied where it becomes the reference, and never changed.
         """
         sigma_now, self._timestep, *moved = self._measure(x, sigma, timestep)
         decision = self._decide(x, sigma_now, tuple(moved))
@@ -75,7 +75,7 @@ class SamplingRun:
         return decision
 
     def _measure(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> list[float]:
-        """Return sigma, model time and, where there is a reference to compare with, its rms distance per sample."""
+        """Return sigma, model time and, where there is a reference, every sample's rms distance from it."""
         values = [sigma.reshape(-1)[:1].float(), timestep.reshape(-1)[:1].float()]
         if self._reference is not None and self._reference.x.shape == x.shape:
             difference = (x - self._reference.x.to(x.device)).flatten(1).float()
@@ -125,13 +125,13 @@ class SamplingRun:
         self._take(decision, self._x)
 
     def serve(self, branch: Hashable, device: torch.device) -> Tensor:
-        """Return the forecast of a branch's raw output at the current evaluation, a new tensor on `device`."""
+        """Return a branch's forecast raw output at the current evaluation, a new tensor on `device`."""
         stored = self._branches[branch]
         outputs = [output.to(device) for output in stored.outputs]
         return combine(outputs, weights(self.config.forecast, stored.timesteps, self._timestep))
 
     def store(self, branch: Hashable, output: Tensor) -> None:
-        """Keep a branch's raw output at the current evaluation; the oldest beyond what the forecast needs goes."""
+        """Keep a branch's raw output at this evaluation; the oldest beyond what the forecast needs goes."""
         stored = self._branches.setdefault(branch, _Branch())
         while len(stored.outputs) >= HISTORY[self.config.forecast]:
             del stored.outputs[0], stored.timesteps[0]

@@ -20,7 +20,8 @@ EXTRA_EVALUATIONS = 2
 def sample_rms(tensor: Tensor) -> Tensor:
     """Return `sqrt(mean(a**2))` of every sample: `[B, ...]` to `[B]`, float32."""
     flat = tensor.flatten(1).float()
-    return torch.linalg.vector_norm(flat, dim=1) / math.sqrt(flat.shape[1])
+    norm: Tensor = torch.linalg.vector_norm(flat, dim=1)
+    return norm / math.sqrt(flat.shape[1])
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One evaluation on a trajectory: latent `x [B, ...]` (model-input space), times, raw `output [B, ...]`."""
+    """One evaluation: latent `x [B, ...]` (model-input space), its times, the raw `output [B, ...]`."""
 
     x: Tensor
     sigma: float
@@ -40,8 +41,8 @@ class Point:
 def measure(denoise: Denoise, here: Point, following: Point) -> dict[str, Tensor]:
     """Measure the sensitivities at `here` towards the `following` point, `[B]` each, with two evaluations.
 
-    Between the two points the latent and the time change together; here each is changed alone (paper, section on
-    estimating the Jacobian norms; `alignment`, the cosine between both changes of the output, is ours).
+    Between the two points the latent and the time change together; here each is changed alone (paper, section
+    on estimating the Jacobian norms; `alignment`, the cosine between both changes of the output, is ours).
     """
     by_latent = denoise(following.x, here.timestep) - here.output
     by_time = denoise(here.x, following.timestep) - here.output
@@ -62,10 +63,10 @@ def measure(denoise: Denoise, here: Point, following: Point) -> dict[str, Tensor
 class TrajectoryProbe:
     """Watches the evaluations of one trajectory and measures at each but the last.
 
-    `observe` is called with every computed evaluation in order; it costs two evaluations of `denoise` for the one
-    before, whose model time must be later (evaluations that do not move back in time, such as a second-order
-    sampler's second look at one sigma, only replace it). `denoise` may raise to cancel; then this trajectory is
-    lost and nothing else.
+    `observe` is called with every computed evaluation in order; it costs two evaluations of `denoise` for the
+    one before, whose model time must be later (evaluations that do not move back in time, such as a
+    second-order sampler's second look at one sigma, only replace it). `denoise` may raise to cancel; then
+    this trajectory is lost and nothing else.
     """
 
     denoise: Denoise
@@ -79,13 +80,14 @@ class TrajectoryProbe:
         point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
         previous = self._previous
         if previous is not None and point.timestep < previous.timestep:
-            self._rows.append({name: row.cpu() for name, row in measure(self.denoise, previous, point).items()})
+            measured = measure(self.denoise, previous, point)
+            self._rows.append({name: row.cpu() for name, row in measured.items()})
             self._knots.append((previous.timestep, previous.sigma))
             self.evaluations += EXTRA_EVALUATIONS
         self._previous = point
 
     def table(self, metadata: Mapping[str, str]) -> SensitivityTable:
-        """Return what was measured as a table of `B` samples; raises TableError where there were under two steps."""
+        """Return what was measured as a table of `B` samples; raises TableError for fewer than two steps."""
         if not self._rows:
             raise TableError("a calibration needs at least two sampling steps")
         timestep, sigma = torch.tensor(self._knots, dtype=torch.float32).T
@@ -115,7 +117,8 @@ def probe_latents(
 class Calibration:
     """Collects the samples of one calibration; finished ones survive a cancel.
 
-    `finished` is the table of an earlier, cancelled calibration with the same `metadata`; another one is left out.
+    `finished` is the table of an earlier, cancelled calibration with the same `metadata`; another one is left
+    out.
     """
 
     num_samples: int
@@ -132,7 +135,7 @@ class Calibration:
         return 0 if self.finished is None else min(self.num_samples, self.finished.num_samples)
 
     def add(self, probe: TrajectoryProbe) -> SensitivityTable:
-        """Take in a finished trajectory and return the table so far; raises TableError where its steps differ."""
+        """Take in a finished trajectory, return the table so far; raises TableError if its steps differ."""
         table = probe.table(self.metadata)
         self.finished = table if self.finished is None else merge(self.finished, table)
         return self.finished

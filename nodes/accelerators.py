@@ -13,7 +13,9 @@ _OPTION_KEYS = {
 }
 
 
-def other_accelerator(model_options: dict[str, Any], wrappers: dict[str, dict[str, list]] | None = None) -> str | None:
+def other_accelerator(
+    model_options: dict[str, Any], wrappers: dict[str, dict[str, list]] | None = None
+) -> str | None:
     """Name an accelerator found in a model's options and wrappers, None where there is none."""
     options = model_options.get("transformer_options", {})
     for table in (options.get("wrappers", {}), wrappers or {}):
@@ -31,4 +33,6 @@ def refuse_other_accelerator(node: str, model_options: dict[str, Any], wrappers:
     """Raise ValueError in one sentence where another accelerator is on the model."""
     name = other_accelerator(model_options, wrappers)
     if name is not None:
-        raise ValueError(f"{node}: {name} is already on this model, and SenCache can't work beside it; remove one of them.")
+        raise ValueError(
+            f"{node}: {name} is already on this model, and SenCache can't work beside it; remove one of them."
+        )

@@ -26,15 +26,19 @@ class SenCacheStats(io.ComfyNode):
             node_id="SenCacheStats",
             display_name="Cache Stats",
             category="advanced/sencache",
-            description="Shows which sampling steps were computed and which reused, why, and the time saved. Connect "
-            "the patched model and the sampler's latent; the latent passes through unchanged.",
+            description="Shows which sampling steps were computed and which reused, why, and the time saved. "
+            "Connect the patched model and the sampler's latent; the latent passes through unchanged.",
             inputs=[
                 io.Model.Input("model", tooltip="The model from SenCache Model Patch."),
-                io.Latent.Input("samples", tooltip="The sampler's result; it tells this node to wait for the sampler."),
+                io.Latent.Input(
+                    "samples", tooltip="The sampler's result; it tells this node to wait for the sampler."
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="LATENT", tooltip="The sampler's result, unchanged."),
-                io.Image.Output(display_name="IMAGE", tooltip="One cell per evaluation, and its predicted change."),
+                io.Image.Output(
+                    display_name="IMAGE", tooltip="One cell per evaluation, and its predicted change."
+                ),
                 io.String.Output(display_name="STRING", tooltip="The same in words."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
@@ -45,15 +49,18 @@ class SenCacheStats(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, samples: dict[str, Any]) -> io.NodeOutput:
-        """Report the latest run of every sampler that leads to the latent; raises ValueError where there is none."""
+        """Report the latest run of each sampler that leads to the latent; raises ValueError without any."""
         sink = model.get_attachment(KEY)
         if sink is None:
-            raise ValueError(f"{NODE}: this model was not patched; connect the model that SenCache Model Patch gives.")
+            raise ValueError(
+                f"{NODE}: this model was not patched; connect the model that SenCache Model Patch gives."
+            )
         before = upstream(cls.hidden.prompt or {}, cls.hidden.unique_id, "samples")
         records = relevant(list(sink.records), before)
         if not records:
             raise ValueError(
-                f"{NODE}: no sampler has run with this patched model; connect its MODEL to the sampler as well."
+                f"{NODE}: no sampler has run with this patched model; "
+                "connect its MODEL to the sampler as well."
             )
         text = "\n\n".join(as_text(record) for record in records)
         image = as_image(draw_runs(records))
@@ -77,7 +84,8 @@ def upstream(prompt: Mapping[str, Any], node_id: str | None, input_name: str) ->
 def relevant(records: Iterable[RunRecord], samplers: set[str]) -> list[RunRecord]:
     """Keep the latest record of each sampler among `samplers`, in the order they ran.
 
-    Where the graph does not tell (a sampler inside an expanded node), the latest run of the patched model counts.
+    Where the graph does not tell (a sampler inside an expanded node), the latest run of the patched model
+    counts.
     """
     everything = list(records)
     latest = {record.node_id: record for record in everything if record.node_id in samplers}

@@ -43,8 +43,9 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
         left, right = chart.place(index + 0.08, 0)[0], chart.place(index + 0.92, 0)[0]
         pen.rectangle([left, (top + 206) * SCALE, right, (top + 228) * SCALE], fill=colour)
     for index, one in enumerate(record.evaluations):
-        if one.decision.budget is not None and one.decision.budget <= ceiling:
-            pen.line([chart.place(index, one.decision.budget), chart.place(index + 1, one.decision.budget)], TEXT, SCALE)
+        budget = one.decision.budget
+        if budget is not None and budget <= ceiling:
+            pen.line([chart.place(index, budget), chart.place(index + 1, budget)], TEXT, SCALE)
     write(pen, (RIGHT, top + 46), "white line: epsilon", 10, FAINT, "rm")
     write(pen, (LEFT, top + 232), "first evaluation", 10, FAINT)
     write(pen, (RIGHT, top + 232), "last evaluation", 10, FAINT, "ra")

@@ -44,7 +44,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"host: ComfyUI {version.group(1) if version else 'of unknown version'}")
         return
     files = [path for folder in HOST_FOLDERS for path in folder.glob("test_*.py")]
-    count = sum(len(re.findall(r"^\s*(?:async )?def test_", path.read_text(), re.MULTILINE)) for path in files)
+    test = re.compile(r"^\s*(?:async )?def test_", re.MULTILINE)
+    count = sum(len(test.findall(path.read_text(encoding="utf-8"))) for path in files)
     terminalreporter.write_line(
         f"not run: {count} host test functions in {len(files)} files, because no ComfyUI was found; "
         "set COMFYUI_PATH to its folder to run them."

@@ -14,7 +14,7 @@ TINY_MODELS = ROOT / "tests" / "tiny" / "models"
 
 
 def find_host() -> Path | None:
-    """Return ComfyUI's folder: COMFYUI_PATH, else the one the pack is installed in, else comfy-cli's default."""
+    """Return ComfyUI's folder: COMFYUI_PATH, else where the pack is installed, else comfy-cli's default."""
     named = os.environ.get("COMFYUI_PATH")
     candidates = [Path(named)] if named else [ROOT.parent.parent, Path.home() / "comfy" / "ComfyUI"]
     return next((path.resolve() for path in candidates if (path / "comfyui_version.py").is_file()), None)

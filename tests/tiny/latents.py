@@ -11,8 +11,8 @@ from torch import Tensor
 BLOCK = 4
 CHANNELS = BLOCK * BLOCK
 TEXT_TOKENS = 8
-# 1 / std of each 4x4 DCT coefficient over the training clips, to the power 0.75, rounded: fine detail stays the
-# quieter part of the latent, as it is in a VAE's.
+# 1 / std of each 4x4 DCT coefficient over the training clips, to the power 0.75, rounded: fine detail stays
+# the quieter part of the latent, as it is in a VAE's.
 GAINS = (0.7, 2.4, 4.4, 7.6, 2.4, 4.4, 6.8, 11.2, 4.4, 6.8, 9.2, 14.0, 7.6, 11.2, 14.0, 19.0)
 
 
@@ -32,7 +32,7 @@ def encode_frames(frames: Tensor) -> Tensor:
 
 
 def decode_latent(latent: Tensor) -> Tensor:
-    """Map a latent `[..., 16, T, h, w]` in model space back to grey frames `[..., T, 4h, 4w]`; exact inverse."""
+    """Map a latent `[..., 16, T, h, w]` in model space back to grey frames `[..., T, 4h, 4w]`, exactly."""
     blocks = latent.movedim(-4, -1) @ torch.linalg.inv(_basis().double()).to(latent).T
     rows = blocks.unflatten(-1, (BLOCK, BLOCK)).transpose(-3, -2)
     return rows.flatten(-2).flatten(-3, -2)

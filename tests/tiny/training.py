@@ -1,4 +1,4 @@
-"""What the training scripts of the tiny models share: optimisers, schedule by the clock, moving average, snapshots."""
+"""What the tiny models' training scripts share: optimisers, schedule by the clock, average, snapshots."""
 
 from __future__ import annotations
 
@@ -47,10 +47,13 @@ def save_half(weights: dict[str, Tensor], path: Path) -> None:
     save_file({key: value.detach().half().contiguous() for key, value in weights.items()}, path)
 
 
-def train(model: nn.Module, loss_of: Callable[[], Tensor], out: Path, minutes: float, learning_rate: float = 2e-3) -> None:
-    """Minimise `loss_of()` for `minutes`, keep a moving average of the weights, and save that as fp16 to `out`.
+def train(
+    model: nn.Module, loss_of: Callable[[], Tensor], out: Path, minutes: float, learning_rate: float = 2e-3
+) -> None:
+    """Minimise `loss_of()` for `minutes`, keep a moving average of the weights, save that as fp16 to `out`.
 
-    A snapshot of the average is written every 500 iterations, so that an interrupted training leaves a usable model.
+    A snapshot of the average is written every 500 iterations, so that an interrupted training leaves a usable
+    model.
     """
     chosen = optimizers(model, learning_rate)
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}

@@ -1,7 +1,8 @@
 """A compact Wan 2.1 text-to-video network with the checkpoint layout of the original.
 
-Its weights load in ComfyUI's own loader and ComfyUI's weights load here: `tests/host/test_tiny_wan.py` holds both to
-the same output. Written from the paper's block diagram and the published checkpoint's key names; no host is needed.
+Its weights load in ComfyUI's own loader and ComfyUI's weights load here: `tests/host/test_tiny_wan.py` holds
+both to the same output. Written from the paper's block diagram and the published checkpoint's key names; no
+host is needed.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Block(nn.Module):
         super().__init__()
         self.self_attn, self.cross_attn = Attention(dim), Attention(dim)
         self.norm3 = nn.LayerNorm(dim, EPS)
-        self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim)
+        )
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
     def forward(self, x: Tensor, e: Tensor, context: Tensor, table: Tensor) -> Tensor:
@@ -104,7 +107,9 @@ class TinyWan(nn.Module):
     def __init__(self, dim: int = 128, ffn_dim: int = 512, num_layers: int = 10) -> None:
         super().__init__()
         self.patch_embedding = nn.Conv3d(LATENT_CHANNELS, dim, PATCH, PATCH)
-        self.text_embedding = nn.Sequential(nn.Linear(TEXT_DIM, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim))
+        self.text_embedding = nn.Sequential(
+            nn.Linear(TEXT_DIM, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
         self.time_embedding = nn.Sequential(nn.Linear(FREQ_DIM, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim * 6))
         self.blocks = nn.ModuleList(Block(dim, ffn_dim) for _ in range(num_layers))
@@ -113,8 +118,8 @@ class TinyWan(nn.Module):
     def forward(self, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
         """Return the velocity `noise - clean`, `[B, 16, T, H, W]`.
 
-        `x` is the noisy latent `[B, 16, T, H, W]` (H and W even), `timestep [B]` runs from 0 to 1000, and `context`
-        is the prompt embedding `[B, L, 4096]`.
+        `x` is the noisy latent `[B, 16, T, H, W]` (H and W even), `timestep [B]` runs from 0 to 1000, and
+        `context` is the prompt embedding `[B, L, 4096]`.
         """
         frames, height, width = (size // patch for size, patch in zip(x.shape[2:], PATCH, strict=True))
         tokens = self.patch_embedding(x).flatten(2).transpose(1, 2)
@@ -124,12 +129,13 @@ class TinyWan(nn.Module):
         table = rotary_table(frames, height, width, x.device)
         for block in self.blocks:
             tokens = block(tokens, e6, context, table)
-        out = self.head(tokens, e).unflatten(1, (frames, height, width)).unflatten(-1, (*PATCH, LATENT_CHANNELS))
+        patches = self.head(tokens, e).unflatten(-1, (*PATCH, LATENT_CHANNELS))
+        out = patches.unflatten(1, (frames, height, width))
         return torch.einsum("bfhwpqrc->bcfphqwr", out).reshape(x.shape)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, dtype: torch.dtype = torch.float32) -> TinyWan:
-        """Load a Wan 2.1 T2V checkpoint with heads of 128 channels; its widths and depth are read off its tensors."""
+        """Load a Wan 2.1 T2V checkpoint with heads of 128 channels; its tensors tell widths and depth."""
         weights = load_file(path)
         depth = len({key.split(".")[1] for key in weights if key.startswith("blocks.")})
         ffn_dim, dim = weights["blocks.0.ffn.0.weight"].shape
