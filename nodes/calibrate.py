@@ -32,32 +32,47 @@ class SenCacheCalibrate(io.ComfyNode):
             node_id="SenCacheCalibrate",
             display_name="SenCache Calibrate",
             category="advanced/sencache",
-            description="Measures a model once and saves a small table that SenCache Model Patch uses. It takes about "
-            "as long as sampling 'samples' videos twice. Cancelled, it keeps the finished samples and goes on from them.",
+            description="Measures a model once and saves a small table that SenCache Model Patch uses. It "
+            "takes about as long as sampling 'samples' videos twice. Cancelled, it keeps the finished samples "
+            "and goes on from them.",
             inputs=[
-                io.Model.Input("model", tooltip="The model to measure, with the LoRAs and shift you sample with."),
+                io.Model.Input(
+                    "model", tooltip="The model to measure, with the LoRAs and shift you sample with."
+                ),
                 io.Conditioning.Input("positive", tooltip="A typical prompt."),
                 io.Latent.Input(
                     "latent",
-                    tooltip="An empty latent: the model's own sampling is measured. Encoded videos: those are noised "
-                    "and measured, as in the paper. A small one is enough.",
+                    tooltip="An empty latent: the model's own sampling is measured. Encoded videos: those "
+                    "are noised and measured, as in the paper. A small one is enough.",
                 ),
-                io.Conditioning.Input("negative", optional=True, tooltip="The negative prompt; without it cfg is 1."),
-                io.Int.Input("steps", default=30, min=2, max=1000, tooltip="Sampling steps; the table then serves any."),
+                io.Conditioning.Input(
+                    "negative", optional=True, tooltip="The negative prompt; without it cfg is 1."
+                ),
+                io.Int.Input(
+                    "steps", default=30, min=2, max=1000, tooltip="Sampling steps; the table then serves any."
+                ),
                 io.Combo.Input("sampler", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
                 io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="simple"),
-                io.Int.Input("samples", default=8, min=1, max=256, tooltip="Sampling runs to measure; 8 are enough."),
-                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance while measuring."),
+                io.Int.Input(
+                    "samples", default=8, min=1, max=256, tooltip="Sampling runs to measure; 8 are enough."
+                ),
+                io.Float.Input(
+                    "cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance while measuring."
+                ),
                 io.Int.Input(
                     "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False,
                     tooltip="The first sample's seed; each further sample takes the next one.",
                 ),
                 io.String.Input(
-                    "table_name", default="my model", tooltip="The table's file name in models/sencache; it is replaced."
+                    "table_name",
+                    default="my model",
+                    tooltip="The table's file name in models/sencache; it is replaced.",
                 ),
             ],
             outputs=[
-                Sensitivity.Output(display_name="SENSITIVITY", tooltip="The table, for SenCache Model Patch."),
+                Sensitivity.Output(
+                    display_name="SENSITIVITY", tooltip="The table, for SenCache Model Patch."
+                ),
                 io.Image.Output(display_name="IMAGE", tooltip="The measured curves."),
                 io.String.Output(display_name="STRING", tooltip="What was measured, in words."),
             ],
@@ -89,7 +104,7 @@ class SenCacheCalibrate(io.ComfyNode):
         table_name: str,
         negative: list | None = None,
     ) -> io.NodeOutput:
-        """Measure sample by sample, keep each finished one, and save the table; raises ValueError in one sentence."""
+        """Measure, keeping each finished sample, and save the table; raises ValueError in one sentence."""
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
         run = CalibrationRun(without_patch(model), positive, negative, latent, steps, sampler, scheduler, cfg)
         try:
@@ -99,7 +114,8 @@ class SenCacheCalibrate(io.ComfyNode):
         except (TableError, OSError) as error:
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
         image = as_image(draw_table(table, table.metadata["model"]))
-        return io.NodeOutput(table, image, text, ui={**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]})
+        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
+        return io.NodeOutput(table, image, text, ui=shown)
 
 
 def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:

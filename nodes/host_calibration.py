@@ -20,7 +20,7 @@ CALC_COND_BATCH = WRAPPER_TYPES[2]
 
 
 class NoisedLatents(comfy.samplers.Sampler):
-    """Evaluates the given latents noised to every sigma, instead of sampling (the paper's source of trajectories)."""
+    """Evaluates the given latents noised to every sigma, instead of sampling (the paper's way)."""
 
     def sample(
         self,
@@ -101,7 +101,7 @@ class CalibrationRun:
 
     @property
     def from_videos(self) -> bool:
-        """Whether the latent holds videos to be noised; an empty one asks for the model's own trajectories."""
+        """Whether the latent holds videos to be noised; an empty one means the model's own trajectories."""
         return bool(torch.count_nonzero(self.latent["samples"]) > 0)
 
     def sigmas(self) -> Tensor:
@@ -116,7 +116,7 @@ class CalibrationRun:
         return steps + EXTRA_EVALUATIONS * (steps - 1)
 
     def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
-        """Run one trajectory with a seed; returns what was measured and how many evaluations it took."""
+        """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
         watcher = _Watcher(on_evaluation)
         model = self.model.clone()
         model.add_wrapper_with_key(CALC_COND_BATCH, _KEY, watcher.calc_cond_batch)

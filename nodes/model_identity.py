@@ -26,10 +26,10 @@ def parameter_count(model: Any) -> int:
 
 
 def fingerprint(model: Any) -> str:
-    """Hash what defines a model's architecture: 16 hexadecimal digits, the same in every process and for every dtype.
+    """Hash what defines a model's architecture: 16 hexadecimal digits, the same in every process and dtype.
 
-    Weights, LoRAs and the sampling shift stay out of it: a table is looked up by model time, and serves a model's
-    fp8 file as well as its bf16 one.
+    Weights, LoRAs and the sampling shift stay out of it: a table is looked up by model time, and serves a
+    model's fp8 file as well as its bf16 one.
     """
     inner = model.model
     sampling = model.get_model_object("model_sampling")

@@ -32,19 +32,22 @@ class SenCacheModelPatch(io.ComfyNode):
             node_id="SenCacheModelPatch",
             display_name="SenCache Model Patch",
             category="advanced/sencache",
-            description="Makes sampling faster: steps whose output can be predicted are not computed. Put it between "
-            "the model loader (and its LoRAs) and the sampler. It needs a sensitivity table of the model, which SenCache "
-            "Calibrate measures once.",
+            description="Makes sampling faster: steps whose output can be predicted are not computed. Put it "
+            "between the model loader (and its LoRAs) and the sampler. It needs a sensitivity table of the "
+            "model, which SenCache Calibrate measures once.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to make faster."),
                 Sensitivity.Input(
-                    "sensitivity", optional=True, tooltip="A table straight from SenCache Calibrate; it wins over 'table'."
+                    "sensitivity",
+                    optional=True,
+                    tooltip="A table straight from SenCache Calibrate; it wins over 'table'.",
                 ),
                 io.Combo.Input(
                     "table",
                     options=[AUTOMATIC, *table_files.names()],
                     default=AUTOMATIC,
-                    tooltip="The model's sensitivity table. 'automatic' takes the newest one measured on this model.",
+                    tooltip="The model's sensitivity table. 'automatic' takes the newest one measured on "
+                    "this model.",
                 ),
                 io.Float.Input(
                     "epsilon",
@@ -54,8 +57,8 @@ class SenCacheModelPatch(io.ComfyNode):
                     step=0.005,
                     round=0.0001,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="Speed against fidelity: the predicted change of the network's output up to which a step is "
-                    "reused. 0 changes nothing; 0.1 is a good start; more is faster.",
+                    tooltip="Speed against fidelity: the predicted change of the network's output up to "
+                    "which a step is reused. 0 changes nothing; 0.1 is a good start; more is faster.",
                 ),
                 io.Int.Input(
                     "n",
@@ -74,7 +77,8 @@ class SenCacheModelPatch(io.ComfyNode):
     def fingerprint_inputs(cls, table: str = AUTOMATIC, **kwargs: Any) -> str:
         """Run again when a table file was replaced, added or removed."""
         try:
-            paths = [table_files.path_of(name) for name in ([table] if table != AUTOMATIC else table_files.names())]
+            names = [table] if table != AUTOMATIC else table_files.names()
+            paths = [table_files.path_of(name) for name in names]
             stamps = [f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in paths]
         except (TableError, OSError) as error:
             stamps = [str(error)]
@@ -112,7 +116,15 @@ class SenCacheModelPatch(io.ComfyNode):
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
         try:
             config = SenCacheConfig(
-                rule, forecast, epsilon, n, start_percent, end_percent, strict_percent, strict_epsilon, cache_device
+                rule=rule,
+                forecast=forecast,
+                epsilon=epsilon,
+                max_reuse=n,
+                start_percent=start_percent,
+                end_percent=end_percent,
+                strict_percent=strict_percent,
+                strict_epsilon=strict_epsilon,
+                cache_device=cache_device,
             )
             chosen, name = _choose(model, table, sensitivity)
         except (TableError, ValueError) as error:
@@ -129,16 +141,16 @@ def _advanced_inputs() -> list[Any]:
             "rule",
             options=list(RULES),
             default=DEFAULTS.rule,
-            tooltip="How the change is predicted. 'joint' knows that the changes by latent and by time partly cancel; "
-            "'paper' adds them up as published.",
+            tooltip="How the change is predicted. 'joint' knows that the changes by latent and by time "
+            "partly cancel; 'paper' adds them up as published.",
             **advanced(),
         ),
         io.Combo.Input(
             "forecast",
             options=list(FORECASTS),
             default=DEFAULTS.forecast,
-            tooltip="What a reused step returns. 'linear' follows the line through the last two computed outputs; "
-            "'hold' repeats the last one, as published.",
+            tooltip="What a reused step returns. 'linear' follows the line through the last two computed "
+            "outputs; 'hold' repeats the last one, as published.",
             **advanced(),
         ),
         io.Float.Input(
@@ -156,7 +168,8 @@ def _advanced_inputs() -> list[Any]:
         io.Float.Input(
             "strict_percent",
             default=DEFAULTS.strict_percent,
-            tooltip="Before this share of the sampling strict_epsilon holds instead of epsilon; the paper uses 0.2.",
+            tooltip="Before this share of the sampling strict_epsilon holds instead of epsilon; the paper "
+            "uses 0.2.",
             **percent,
         ),
         io.Float.Input(
@@ -173,7 +186,8 @@ def _advanced_inputs() -> list[Any]:
             "cache_device",
             options=list(CACHE_DEVICES),
             default=DEFAULTS.cache_device,
-            tooltip="Where stored outputs wait: beside the model, or in main memory where graphics memory is short.",
+            tooltip="Where stored outputs wait: beside the model, or in main memory where graphics memory is "
+            "short.",
             **advanced(),
         ),
         io.Boolean.Input(
@@ -193,7 +207,8 @@ def _choose(model: Any, name: str, sensitivity: SensitivityTable | None) -> tupl
         found = table_files.matching(fingerprint(model))
         if not found:
             raise TableError(
-                f"there is no sensitivity table of {readable_name(model)} yet; measure one with SenCache Calibrate"
+                f"there is no sensitivity table of {readable_name(model)} yet; "
+                "measure one with SenCache Calibrate"
             )
         name = found[0]
     return tables.load(table_files.path_of(name)), name

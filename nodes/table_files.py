@@ -22,7 +22,7 @@ _DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", 
 
 
 def register_folders() -> None:
-    """Tell ComfyUI where tables are looked for; saving goes to `models/sencache`, so an update loses nothing."""
+    """Tell ComfyUI where tables are; saving goes to `models/sencache`, so an update loses nothing."""
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER), is_default=True)
     folder_paths.add_model_folder_path(FOLDER, str(SHIPPED))
     folders, _ = folder_paths.folder_names_and_paths[FOLDER]
@@ -35,11 +35,14 @@ def names() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """Find a table file by its listed name; raises TableError where there is none inside the table folders."""
+    """Find a table file by its listed name; raises TableError if there is none inside the table folders."""
     shown = name[:100]
-    found = folder_paths.get_full_path(FOLDER, name) if len(name) <= 255 and name.endswith(EXTENSION) else None
+    plausible = len(name) <= 255 and name.endswith(EXTENSION)
+    found = folder_paths.get_full_path(FOLDER, name) if plausible else None
     if found is None:
-        raise TableError(f"there is no sensitivity table '{shown}' in models/{FOLDER}; measure one with SenCache Calibrate")
+        raise TableError(
+            f"there is no sensitivity table '{shown}' in models/{FOLDER}; measure one with SenCache Calibrate"
+        )
     real = os.path.realpath(found)
     for folder in folder_paths.get_folder_paths(FOLDER):
         root = os.path.realpath(folder)
@@ -59,9 +62,10 @@ class SaveTarget:
 
 
 def save_target(name: str) -> SaveTarget:
-    """Turn a typed table name into a place in the user's folder; raises TableError for a name no file should have."""
+    """Turn a typed name into a place in the user's folder; raises TableError for one no file should have."""
     stem = name.strip().removesuffix(EXTENSION)
-    if not _NAME.fullmatch(stem) or stem.rstrip(" .") != stem or stem.split(".")[0].strip().lower() in _DEVICE_NAMES:
+    device = stem.split(".")[0].strip().lower() in _DEVICE_NAMES
+    if not _NAME.fullmatch(stem) or stem.rstrip(" .") != stem or device:
         raise TableError(
             f"'{name[:60]}' can't be a table's name: use up to 100 letters, digits, spaces and . _ - + ( ), "
             "starting with a letter or digit"
@@ -71,7 +75,7 @@ def save_target(name: str) -> SaveTarget:
 
 
 def load_partial(target: SaveTarget) -> SensitivityTable | None:
-    """Load the finished samples of a cancelled calibration; none where there are none or they can't be used."""
+    """Load the finished samples of a cancelled calibration, None where there are none that can be used."""
     try:
         return tables.load(target.partial)
     except TableError:
@@ -90,7 +94,7 @@ def save_finished(target: SaveTarget, table: SensitivityTable) -> None:
 
 
 def matching(fingerprint: str) -> list[str]:
-    """Return the names of the tables measured on a model with this fingerprint, the user's own newest first."""
+    """Return the names of the tables measured on a model with this fingerprint: user's own, newest first."""
     found = []
     for name in names():
         with contextlib.suppress(TableError, OSError):

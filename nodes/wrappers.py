@@ -30,7 +30,8 @@ WRAPPER_TYPES = (_WRAPPERS.OUTER_SAMPLE, _WRAPPERS.PREDICT_NOISE, _WRAPPERS.CALC
 def raw_output(model_sampling: Any, sigma: Tensor, denoised: Tensor, x: Tensor) -> Tensor:
     """Recover the network's raw output `[B, ...]` from `denoised` and the latent `x` that the sampler holds.
 
-    Every parameterisation's `denoised` is affine in the raw output, so two probes of the host's own formula suffice.
+    Every parameterisation's `denoised` is affine in the raw output, so two probes of the host's own formula
+    suffice.
     """
     ones = x.new_ones([x.shape[0]] + [1] * (x.ndim - 1))
     scale = model_sampling.calculate_denoised(sigma, ones, torch.zeros_like(ones))
@@ -73,7 +74,7 @@ class _HostRun:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """What Model Patch puts on a model: settings, table, and where runs are reported. It holds no run's state."""
+    """What Model Patch puts on a model: settings, table, and where runs are reported; no run's state."""
 
     config: SenCacheConfig
     table: SensitivityTable
@@ -135,7 +136,7 @@ class Patch:
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: list, x_in: Tensor, timestep: Tensor, model_options: dict
     ) -> list[Tensor]:
-        """Serve every branch's forecast, or compute and store; `timestep` is sigma `[B]`, the results are denoised."""
+        """Serve every branch's forecast, or compute and store; `timestep` is sigma, the results denoised."""
         options = model_options.get("transformer_options", {})
         state = options.get(KEY)
         if state is None or not state.run.config.reuses:
@@ -161,9 +162,10 @@ class Patch:
 
 
 def _branch_keys(call: int, conds: list, x_in: Tensor, options: dict) -> list[Hashable | None]:
-    """Name each slot of this call: ordinal within the evaluation, slot, context window and shape; None is no cond.
+    """Name each slot of this call: ordinal within the evaluation, slot, window and shape; None is no cond.
 
-    The host's own cond ids are not unique (area copies share one), so a branch is named by where it is computed.
+    The host's own cond ids are not unique (area copies share one), so a branch is named by where it is
+    computed.
     """
     window = options.get("context_window")
     frames = None if window is None else tuple(getattr(window, "index_list", ()))
