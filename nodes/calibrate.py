@@ -33,8 +33,8 @@ class SenCacheCalibrate(io.ComfyNode):
             display_name="SenCache Calibrate",
             category="advanced/sencache",
             description="Measures a model once and saves a small table that SenCache Model Patch uses. It "
-            "takes about as long as sampling 'samples' videos twice. Cancelled, it keeps the finished samples "
-            "and goes on from them.",
+            "takes about as long as sampling 'samples' videos twice. Cancelled, it keeps the finished "
+            "samples and goes on from them.",
             inputs=[
                 io.Model.Input(
                     "model", tooltip="The model to measure, with the LoRAs and shift you sample with."

@@ -139,5 +139,3 @@ def conditioning_digest(conditioning: list | None) -> str:
     for embedding, _ in conditioning or []:
         digest.update(embedding.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
