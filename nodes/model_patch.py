@@ -18,6 +18,7 @@ from .wrappers import Patch
 
 NODE = "SenCache Model Patch"
 AUTOMATIC = "automatic"
+NOT_CONNECTED = object()
 Sensitivity = io.Custom("SENSITIVITY")
 DEFAULTS = SenCacheConfig()
 
@@ -85,9 +86,12 @@ class SenCacheModelPatch(io.ComfyNode):
         return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
 
     @classmethod
-    def validate_inputs(cls, table: str = AUTOMATIC) -> bool | str:
-        """Refuse a table that is gone with a sentence of ours instead of the host's list check."""
-        if table == AUTOMATIC:
+    def validate_inputs(cls, table: str = AUTOMATIC, sensitivity: Any = NOT_CONNECTED) -> bool | str:
+        """Refuse a table that is gone with a sentence of ours instead of the host's list check.
+
+        The host passes None for a connected input, and nothing for one that is not connected.
+        """
+        if table == AUTOMATIC or sensitivity is not NOT_CONNECTED:
             return True
         try:
             table_files.path_of(str(table))

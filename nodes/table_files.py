@@ -67,7 +67,7 @@ def save_target(name: str) -> SaveTarget:
     device = stem.split(".")[0].strip().lower() in _DEVICE_NAMES
     if not _NAME.fullmatch(stem) or stem.rstrip(" .") != stem or device:
         raise TableError(
-            f"'{name[:60]}' can't be a table's name: use up to 100 letters, digits, spaces and . _ - + ( ), "
+            f"{name[:60]!r} can't be a table's name: use up to 100 letters, digits, spaces and . _ - + ( ), "
             "starting with a letter or digit"
         )
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 from comfy_host import start_host
-from latents import prompt_embedding
-from wan_model import TEXT_DIM
+from host_inputs import conditioning, empty_latent
 
-LATENT_SHAPE = (1, 16, 8, 12, 12)
+Sample = Callable[..., torch.Tensor]
 
 
 @pytest.fixture(scope="session")
@@ -31,33 +30,47 @@ def wan(host: ModuleType) -> Any:
     return host.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet("tiny_wan.safetensors", "default")[0]
 
 
-def conditioning(prompt: int) -> list:
-    """Return ComfyUI's conditioning for one of the tiny model's prompts."""
-    return [[prompt_embedding(prompt, TEXT_DIM), {}]]
-
-
-def empty_latent(batch: int = 1) -> dict[str, torch.Tensor]:
-    """Return an empty latent of the tiny model's own size."""
-    return {"samples": torch.zeros(batch, *LATENT_SHAPE[1:])}
-
-
 @pytest.fixture(scope="session")
-def sample(host: ModuleType) -> Callable[..., torch.Tensor]:
-    """Sample a model through ComfyUI's KSampler node."""
+def sample(host: ModuleType) -> Sample:
+    """Sample a model through ComfyUI's KSampler node, and return the latent's samples."""
 
     def run(
         model: Any,
-        steps: int = 8,
+        steps: int = 6,
         cfg: float = 5.0,
         sampler: str = "euler",
         seed: int = 1,
         prompt: int = 2,
-        batch: int = 1,
+        latent: dict | None = None,
+        scheduler: str = "simple",
     ) -> torch.Tensor:
         node = host.NODE_CLASS_MAPPINGS["KSampler"]()
         result = node.sample(
-            model, seed, steps, cfg, sampler, "simple", conditioning(prompt), conditioning(0), empty_latent(batch)
+            model, seed, steps, cfg, sampler, scheduler, conditioning(prompt), conditioning(0), latent or empty_latent()
         )
         return result[0]["samples"]
+
+    return run
+
+
+@pytest.fixture
+def patch(host: ModuleType) -> Callable[..., Any]:
+    """Patch a model through the Model Patch node; the shipped table unless another is named."""
+
+    def run(model: Any, **inputs: Any) -> Any:
+        from host_inputs import patch_inputs
+        from sencache.nodes.model_patch import SenCacheModelPatch
+
+        return SenCacheModelPatch.execute(model, **patch_inputs(**inputs)).args[0]
+
+    return run
+
+
+@pytest.fixture
+def records() -> Callable[[Any], list]:
+    """Return the records of a patched model, oldest first."""
+
+    def run(model: Any) -> list:
+        return list(model.get_attachment("sencache").records)
 
     return run

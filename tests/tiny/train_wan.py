@@ -15,10 +15,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from training import train
-from wan_model import TEXT_DIM, TinyWan
+from wan_model import FREQ_DIM, TEXT_DIM, TinyWan
 
 MODEL = Path(__file__).parent / "models" / "tiny_wan.safetensors"
 TRAINING_SHIFT = 3.0
+SHORTEST_PERIOD = 200.0
+
+
+def leave_out_fast_time_features(model: TinyWan) -> None:
+    """Zero and freeze the weights of time features with periods under 200 of the 1000 time units.
+
+    An hour of training is too short to learn to ignore them: they left the output rough in time, which a
+    fully trained model's is not.
+    """
+    frequencies = 10000 ** -(torch.arange(FREQ_DIM // 2) / (FREQ_DIM // 2))
+    kept = (2 * torch.pi / frequencies >= SHORTEST_PERIOD).float().repeat(2)
+    weight = model.time_embedding[0].weight
+    weight.data.mul_(kept)
+    weight.register_hook(lambda gradient: gradient * kept)
 
 
 def main() -> None:
@@ -37,6 +51,7 @@ def main() -> None:
     torch.nn.init.zeros_(model.head.head.weight)
     if arguments.start:
         model.load_state_dict(load_file(arguments.start))
+    leave_out_fast_time_features(model)
     compiled = torch.compile(model)
 
     def loss_of() -> Tensor:

@@ -1,0 +1,148 @@
+"""The main job over HTTP, on the real server: load, calibrate, patch, sample, read the statistics."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+import time
+
+import pytest
+from comfy_server import ComfyServer, QueueError
+from PIL import Image
+from safetensors.torch import load_file
+
+NODES = {"SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats"}
+STEPS = 16
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for all tests of this file."""
+    with ComfyServer(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def workflow(epsilon=0.2, table_name="e2e", calibration_steps=10, samples=2, seed=7):
+    """Return the artist's workflow in API format."""
+    return copy.deepcopy({
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"}},
+        "2": {"class_type": "TinyPrompt", "inputs": {"prompt": 2}},
+        "3": {"class_type": "TinyPrompt", "inputs": {"prompt": 0}},
+        "4": {"class_type": "EmptyHunyuanLatentVideo",
+              "inputs": {"width": 96, "height": 96, "length": 29, "batch_size": 1}},
+        "5": {"class_type": "SenCacheCalibrate", "inputs": {
+            "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent": ["4", 0],
+            "steps": calibration_steps, "sampler": "euler", "scheduler": "simple", "samples": samples, "cfg": 5.0,
+            "seed": 0, "table_name": table_name}},
+        "6": {"class_type": "SenCacheModelPatch", "inputs": {
+            "model": ["1", 0], "sensitivity": ["5", 0], "table": "automatic", "epsilon": epsilon, "n": 4,
+            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0, "strict_percent": 0.0,
+            "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
+        "7": {"class_type": "KSampler", "inputs": {
+            "model": ["6", 0], "seed": seed, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler",
+            "scheduler": "simple", "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0],
+            "denoise": 1.0}},
+        "8": {"class_type": "SenCacheStats", "inputs": {"model": ["6", 0], "samples": ["7", 0]}},
+        "9": {"class_type": "SaveLatent", "inputs": {"samples": ["8", 0], "filename_prefix": "e2e"}},
+    })  # fmt: skip
+
+
+def nfe_of(history):
+    """Read the count of computed evaluations out of Cache Stats' text."""
+    return int(re.match(rf"(\d+) of {STEPS} evaluations computed", history["outputs"]["8"]["text"][0]).group(1))
+
+
+def saved_latent(server, history):
+    """Load the latent that SaveLatent wrote."""
+    saved = history["outputs"]["9"]["latents"][0]
+    return load_file(server.base / "output" / saved["filename"])["latent_tensor"]
+
+
+def test_the_pack_loads_with_its_three_nodes(server):
+    assert "IMPORT FAILED" not in server.log.read_text()
+    info = server.get("/object_info")
+    assert NODES <= info.keys()
+    patch = info["SenCacheModelPatch"]["input"]
+    assert patch["required"]["epsilon"][1]["display"] == "slider"
+    for name in NODES:
+        for group in ("required", "optional"):
+            for widget, spec in info[name]["input"].get(group, {}).items():
+                assert widget in {"sampler", "scheduler"} or spec[1].get("tooltip"), (name, widget)
+
+
+def test_calibrate_patch_sample_and_stats_and_again_with_another_epsilon(server):
+    prompt = workflow(epsilon=0.2)
+    first = server.run(prompt)
+    assert 1 < nfe_of(first) < STEPS
+    calibration = first["outputs"]["5"]["text"][0]
+    assert "2 samples at 9 timesteps" in calibration and "e2e.safetensors" in calibration
+    for node in ("5", "8"):
+        picture = Image.open(io.BytesIO(server.view(first["outputs"][node]["images"][0])))
+        assert picture.width > 700 and len(picture.convert("RGB").getcolors(1 << 24)) > 4
+    assert (server.base / "models" / "sencache" / "e2e.safetensors").stat().st_size < 64 * 1024
+
+    prompt["6"]["inputs"]["epsilon"] = 0.05
+    second = server.run(prompt)
+    assert server.executed(second, prompt) >= {"6", "7", "8"} and "5" not in server.executed(second, prompt)
+    assert nfe_of(second) > nfe_of(first)
+
+
+def test_a_new_table_file_is_offered_without_a_restart_and_found_automatically(server):
+    server.run(workflow(table_name="offered"))
+    options = server.get("/object_info/SenCacheModelPatch")["SenCacheModelPatch"]["input"]["required"]["table"]
+    assert "offered.safetensors" in str(options)
+    prompt = workflow()
+    del prompt["5"], prompt["6"]["inputs"]["sensitivity"]
+    assert "offered.safetensors" in server.run(prompt)["outputs"]["8"]["text"][0]
+
+
+def test_epsilon_zero_is_the_unpatched_result_bit_for_bit(server):
+    patched = server.run(workflow(epsilon=0.0))
+    plain = workflow(epsilon=0.0)
+    plain["7"]["inputs"]["model"] = ["1", 0]
+    plain["9"]["inputs"]["samples"] = ["7", 0]
+    for node in ("5", "6", "8"):
+        del plain[node]
+    assert nfe_of(patched) == STEPS
+    assert saved_latent(server, patched).equal(saved_latent(server, server.run(plain)))
+
+
+def test_a_bad_table_name_is_refused_before_anything_runs(server):
+    with pytest.raises(QueueError, match="SenCache Calibrate: .*can't be a table's name"):
+        server.submit(workflow(table_name="../escape"))
+    assert not list(server.base.rglob("*escape*"))
+
+
+def test_a_table_that_is_gone_is_refused_in_a_sentence(server):
+    prompt = workflow()
+    prompt["6"]["inputs"]["table"] = "gone.safetensors"
+    server.run(prompt)  # the connected table wins
+    del prompt["5"], prompt["6"]["inputs"]["sensitivity"]
+    with pytest.raises(QueueError, match="SenCache Model Patch: there is no sensitivity table 'gone.safetensors'"):
+        server.submit(prompt)
+
+
+def test_a_second_accelerator_is_refused_in_a_sentence(server):
+    prompt = workflow()
+    prompt["10"] = {"class_type": "EasyCache", "inputs": {
+        "model": ["1", 0], "reuse_threshold": 0.2, "start_percent": 0.1, "end_percent": 0.9, "verbose": False,
+    }}  # fmt: skip
+    prompt["6"]["inputs"]["model"] = ["10", 0]
+    with pytest.raises(QueueError, match="SenCache Model Patch: EasyCache is already on this model"):
+        server.run(prompt)
+
+
+def test_a_cancelled_calibration_goes_on_at_the_second_queue(server):
+    prompt = workflow(table_name="cancelled", samples=6, calibration_steps=12)
+    prompt_id = server.submit(prompt)
+    partial = server.base / "models" / "sencache" / "cancelled.unfinished"
+    deadline = time.monotonic() + 120
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server.interrupt()
+    server.wait(prompt_id)
+    assert partial.exists() and not partial.with_suffix(".safetensors").exists()
+    text = server.run(prompt)["outputs"]["5"]["text"][0]
+    assert "6 samples at 11 timesteps" in text and "were there from a cancelled calibration" in text
+    assert partial.with_suffix(".safetensors").exists() and not partial.exists()

@@ -1,0 +1,65 @@
+"""With epsilon 0 or n 0 a patched model gives exactly what the unpatched one gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+SAMPLERS = ("euler", "uni_pc", "dpmpp_2m", "heun", "dpmpp_sde")
+
+
+@pytest.fixture(params=["batched", "unbatched"])
+def cfg_batching(request, wan, monkeypatch):
+    """Let CFG's two branches share one evaluation, or force one each as the host does when memory is short."""
+    if request.param == "unbatched":
+        monkeypatch.setattr(wan.model, "memory_required", lambda *args, **kwargs: 1e30)
+    return request.param
+
+
+def chunk_counter(model):
+    """Count how many branches each evaluation of the network holds."""
+    import comfy.patcher_extension
+
+    counted = model.clone()
+    chunks = []
+
+    def wrapper(executor, x, *args, **kwargs):
+        chunks.append(len(x))
+        return executor(x, *args, **kwargs)
+
+    counted.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "test_counter", wrapper)
+    return counted, chunks
+
+
+@pytest.mark.parametrize("cfg", [1.0, 5.0])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_budget_gives_the_unpatched_result(wan, sample, patch, cfg_batching, sampler, cfg):
+    expected = sample(wan, sampler=sampler, cfg=cfg, steps=4)
+    for inputs in ({"epsilon": 0.0}, {"n": 0}):
+        assert torch.equal(sample(patch(wan, **inputs), sampler=sampler, cfg=cfg, steps=4), expected), inputs
+
+
+def test_a_range_that_never_opens_gives_the_unpatched_result(wan, sample, patch, records):
+    patched = patch(wan, epsilon=2.0, start_percent=1.0, end_percent=1.0)
+    assert torch.equal(sample(patched), sample(wan))
+    assert records(patched)[-1].reused == 0
+
+
+@pytest.mark.parametrize("cfg", [1.0, 5.0])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_budget_reuses_and_stays_near_the_unpatched_result(wan, sample, patch, records, cfg_batching, sampler, cfg):
+    counted, chunks = chunk_counter(wan)
+    expected = sample(counted, sampler=sampler, cfg=cfg, steps=12)
+    full = len(chunks)
+    branches_at_once = 2 if cfg > 1 and cfg_batching == "batched" else 1
+    assert set(chunks) == {branches_at_once}
+    chunks.clear()
+    patched = patch(counted, epsilon=0.3)
+    result = sample(patched, sampler=sampler, cfg=cfg, steps=12)
+    record = records(patched)[-1]
+    per_evaluation = 2 if cfg > 1 and cfg_batching == "unbatched" else 1
+    assert len(record.evaluations) * per_evaluation == full
+    assert record.nfe * per_evaluation == len(chunks)
+    assert 0 < record.reused < len(record.evaluations)
+    assert torch.isfinite(result).all()
+    assert (result - expected).norm() < 0.5 * expected.norm()

@@ -1,0 +1,150 @@
+"""Calibrate measures in the real host, saves, counts its evaluations, and resumes after a cancel."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from host_inputs import conditioning, empty_latent
+
+STEPS, SAMPLES = 5, 2
+EVALUATIONS = STEPS + 2 * (STEPS - 1)
+
+
+@pytest.fixture
+def calibrate(host, wan):
+    """Run the Calibrate node under a table name of the test's own."""
+    from sencache.nodes import table_files
+    from sencache.nodes.calibrate import SenCacheCalibrate
+
+    target = table_files.save_target("calibration under test")
+
+    def run(model=wan, **changed):
+        SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
+        inputs = {
+            "model": model, "positive": conditioning(2), "negative": conditioning(0), "latent": empty_latent(),
+            "steps": STEPS, "sampler": "euler", "scheduler": "simple", "samples": SAMPLES, "cfg": 5.0, "seed": 3,
+            "table_name": "calibration under test",
+        }  # fmt: skip
+        return SenCacheCalibrate.execute(**{**inputs, **changed})
+
+    yield run
+    target.path.unlink(missing_ok=True)
+    target.partial.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def evaluations(wan, monkeypatch):
+    """Count evaluations and the branches each one holds; `stop_at` raises the host's Cancel at one of them."""
+    import comfy.model_management
+
+    counted = SimpleNamespace(branches=[], stop_at=None)
+    apply_model = wan.model._apply_model
+
+    def counting(x, *args, **kwargs):
+        counted.branches.append(len(x))
+        if len(counted.branches) == counted.stop_at:
+            raise comfy.model_management.InterruptProcessingException()
+        return apply_model(x, *args, **kwargs)
+
+    monkeypatch.setattr(wan.model, "_apply_model", counting)
+    return counted
+
+
+def test_it_saves_a_small_table_that_model_patch_uses_at_once(calibrate, wan, patch, sample, records):
+    from sencache.calibration import table as tables
+    from sencache.nodes import table_files
+
+    table, image, text = calibrate().args
+    path = table_files.path_of("calibration under test.safetensors")
+    assert tables.load(path) == table and path.stat().st_size < 64 * 1024
+    assert table.num_samples == SAMPLES and len(table.timestep) == STEPS - 1
+    assert image.ndim == 4 and image.shape[-1] == 3 and 0 <= image.min() < image.max() <= 1
+    assert "WAN21_T2V" in text and "calibration under test.safetensors" in text
+    patched = patch(wan, table="calibration under test.safetensors", epsilon=0.3)
+    sample(patched, steps=20)
+    assert records(patched)[-1].reused > 0
+    connected = patch(wan, sensitivity=table, epsilon=0.3)
+    assert torch.equal(sample(connected, steps=20), sample(patched, steps=20))
+
+
+def test_it_adds_two_single_branch_evaluations_a_step_to_the_sampling(calibrate, evaluations):
+    calibrate(samples=1)
+    assert sum(branches == 2 for branches in evaluations.branches) == STEPS
+    assert sum(branches == 1 for branches in evaluations.branches) == 2 * (STEPS - 1)
+
+
+def test_probing_does_not_change_the_trajectory(calibrate, wan, sample):
+    table = calibrate(samples=1).args[0]
+    again = calibrate(samples=1, table_name="calibration under test").args[0]
+    assert torch.equal(table.rows["output_rms"], again.rows["output_rms"])
+    assert table.sigma.tolist() == sorted(table.sigma.tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 7, EVALUATIONS, EVALUATIONS + 1, EVALUATIONS + 4, 2 * EVALUATIONS])
+def test_a_cancelled_calibration_keeps_its_finished_samples_and_goes_on(calibrate, evaluations, stop_at):
+    import comfy.model_management
+    from sencache.nodes import table_files
+
+    whole = calibrate().args[0]
+    table_files.save_target("calibration under test").path.unlink()
+    evaluations.branches.clear()
+    evaluations.stop_at = stop_at
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        calibrate()
+    finished = 0 if stop_at <= EVALUATIONS else 1
+    target = table_files.save_target("calibration under test")
+    assert not target.path.exists() and target.partial.exists() == bool(finished)
+    evaluations.branches.clear()
+    evaluations.stop_at = None
+    assert calibrate().args[0] == whole
+    assert len(evaluations.branches) == (SAMPLES - finished) * EVALUATIONS
+    assert target.path.exists() and not target.partial.exists()
+
+
+def test_an_unfinished_calibration_with_other_settings_is_not_mixed_in(calibrate, evaluations):
+    import comfy.model_management
+
+    evaluations.stop_at = EVALUATIONS + 1
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        calibrate()
+    evaluations.stop_at = None
+    evaluations.branches.clear()
+    assert calibrate(positive=conditioning(5)).args[0].num_samples == SAMPLES
+    assert len(evaluations.branches) == SAMPLES * EVALUATIONS
+
+
+def test_encoded_videos_are_noised_and_measured_on_the_positive_branch(calibrate, evaluations):
+    videos = {"samples": torch.randn(2, *empty_latent()["samples"].shape[1:])}
+    table = calibrate(latent=videos, samples=2).args[0]
+    assert table.metadata["source"] == "videos" and table.num_samples == 2
+    assert set(evaluations.branches) == {2}  # two videos, one branch
+    assert len(evaluations.branches) == EVALUATIONS
+
+
+def test_a_patched_model_is_measured_without_its_patch(calibrate, wan, patch):
+    assert calibrate(model=patch(wan, epsilon=2.0, n=20)).args[0] == calibrate(model=wan).args[0]
+
+
+def test_an_accelerated_model_is_refused(calibrate, host, wan):
+    accelerated = host.NODE_CLASS_MAPPINGS["EasyCache"].execute(wan, 0.2, 0.1, 0.9, False).args[0]
+    with pytest.raises(ValueError, match="SenCache Calibrate: EasyCache is already on this model"):
+        calibrate(model=accelerated)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "con", "x" * 200, ".hidden", "line\nbreak", "trailing."])
+def test_a_name_that_no_file_should_have_is_refused_before_measuring(calibrate, evaluations, name):
+    from sencache.nodes.calibrate import SenCacheCalibrate
+
+    assert SenCacheCalibrate.validate_inputs(table_name=name) is not True
+    with pytest.raises(ValueError, match="SenCache Calibrate: .* can't be a table's name"):
+        calibrate(table_name=name)
+    assert not evaluations.branches
+
+
+@pytest.mark.parametrize("sampler", ["heun", "uni_pc", "dpmpp_2m"])
+def test_other_samplers_calibrate(calibrate, sampler):
+    table = calibrate(sampler=sampler, samples=1).args[0]
+    assert len(table.timestep) == STEPS - 1
+    assert all(0 < value < 100 for value in table.mean("latent_sensitivity"))

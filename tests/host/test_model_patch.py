@@ -1,0 +1,170 @@
+"""Model Patch patches a clone, replaces itself, and refuses what can't work in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from host_inputs import patch_inputs
+
+
+def refusal(model, **inputs):
+    """Return the one sentence with which the node refuses."""
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    with pytest.raises(ValueError) as caught:
+        SenCacheModelPatch.execute(model, **patch_inputs(**inputs))
+    message = str(caught.value)
+    assert message.startswith("SenCache Model Patch: ") and message.endswith(".") and "\n" not in message
+    return message
+
+
+@pytest.fixture
+def table(host):
+    """The shipped table of the tiny model."""
+    from sencache.calibration import table as tables
+    from sencache.nodes import table_files
+
+    return tables.load(table_files.SHIPPED / "tiny_wan.safetensors")
+
+
+def changed(table, **metadata):
+    """Return a table with other metadata."""
+    from sencache.calibration.table import SensitivityTable
+
+    return SensitivityTable(table.timestep, table.sigma, table.rows, {**table.metadata, **metadata})
+
+
+@pytest.fixture
+def saved(host):
+    """Save bytes as a user's table file, and take it away again."""
+    from sencache.nodes import table_files
+
+    paths = []
+
+    def save(name, data):
+        target = table_files.save_target(name)
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        target.path.write_bytes(data)
+        paths.append(target.path)
+        return target.name
+
+    yield save
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def test_the_given_model_and_the_shared_network_stay_as_they_were(wan, sample, patch):
+    before = sample(wan)
+    attributes = set(vars(wan.model)) | set(vars(wan.model.diffusion_model))
+    forward = wan.model.diffusion_model.forward.__func__
+    patched = patch(wan, epsilon=0.3)
+    sample(patched)
+    assert patched is not wan and patched.model is wan.model
+    assert set(vars(wan.model)) | set(vars(wan.model.diffusion_model)) == attributes
+    assert wan.model.diffusion_model.forward.__func__ is forward
+    assert not any("sencache" in by_key for by_key in wan.wrappers.values())
+    assert torch.equal(sample(wan), before)
+
+
+def test_patching_a_patched_model_replaces_the_settings(wan, sample, patch, records):
+    twice = patch(patch(wan, epsilon=2.0, n=20), epsilon=0.0)
+    assert all(len(by_key["sencache"]) == 1 for by_key in twice.wrappers.values() if "sencache" in by_key)
+    assert torch.equal(sample(twice), sample(wan))
+    assert [record.config.epsilon for record in records(twice)] == [0.0]
+
+
+def test_a_clone_of_the_patched_model_reuses_and_reports_to_the_same_place(wan, sample, patch, records):
+    patched = patch(wan, epsilon=0.3)
+    sample(patched.clone(), steps=12)
+    assert records(patched)[-1].reused > 0
+
+
+def test_another_models_table_is_refused_with_both_names_unless_overridden(wan, table, patch):
+    other = changed(table, fingerprint="0123456789abcdef", model="OtherVideoModel (1.30 B parameters)")
+    message = refusal(wan, sensitivity=other)
+    assert "OtherVideoModel (1.30 B parameters)" in message and "WAN21_T2V (3.36 M parameters)" in message
+    assert "any_model" in message
+    patch(wan, sensitivity=other, any_model=True)
+
+
+def test_a_missing_table_is_refused(wan):
+    assert "'gone.safetensors'" in refusal(wan, table="gone.safetensors")
+
+
+def test_no_table_of_this_model_is_refused_with_the_way_out(wan, monkeypatch):
+    from sencache.nodes import table_files
+
+    monkeypatch.setattr(table_files, "names", list)
+    message = refusal(wan)
+    assert "WAN21_T2V" in message and "SenCache Calibrate" in message
+
+
+def test_a_damaged_table_is_refused(wan, table, saved):
+    from sencache.calibration.table import to_bytes
+
+    data = bytearray(to_bytes(table))
+    data[-3] ^= 0x40
+    assert "'damaged.safetensors'" in refusal(wan, table=saved("damaged", bytes(data)))
+
+
+def test_a_damaged_file_does_not_stop_the_automatic_choice(wan, sample, patch, records, saved):
+    saved("aaa broken", b"not a table")
+    patched = patch(wan)
+    sample(patched)
+    assert records(patched)[-1].table_name == "tiny_wan.safetensors"
+
+
+@pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "a\0b.safetensors", "x" * 10_000_000])
+def test_names_never_leave_the_table_folders(wan, name):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    assert len(refusal(wan, table=name)) < 400
+    assert SenCacheModelPatch.validate_inputs(table=name) is not True
+
+
+def test_a_link_out_of_the_table_folders_is_refused(wan, host, tmp_path, table):
+    from sencache.calibration import table as tables
+    from sencache.nodes import table_files
+
+    tables.save(table, tmp_path / "outside.safetensors")
+    link = table_files.save_target("link").path
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / "outside.safetensors")
+    try:
+        assert "out of the table folders" in refusal(wan, table="link.safetensors")
+    finally:
+        link.unlink()
+
+
+@pytest.mark.parametrize("node, inputs", [
+    ("EasyCache", {"reuse_threshold": 0.2, "start_percent": 0.1, "end_percent": 0.9, "verbose": False}),
+    ("LazyCache", {"reuse_threshold": 0.2, "start_percent": 0.1, "end_percent": 0.9, "verbose": False}),
+])  # fmt: skip
+def test_the_hosts_own_accelerators_are_refused_before_and_after(host, wan, sample, patch, node, inputs):
+    accelerate = host.NODE_CLASS_MAPPINGS[node].execute
+    assert node in refusal(accelerate(wan, **inputs).args[0])
+    with pytest.raises(ValueError, match=f"SenCache Model Patch: {node} is already on this model"):
+        sample(accelerate(patch(wan), **inputs).args[0])
+
+
+@pytest.mark.parametrize("name, key", [("TeaCache", "rel_l1_thresh"), ("MagCache", "magcache_thresh")])
+def test_other_packs_accelerators_are_refused_by_the_options_they_set(wan, name, key):
+    accelerated = wan.clone()
+    accelerated.model_options["transformer_options"][key] = 0.2
+    assert name in refusal(accelerated)
+
+
+def test_settings_out_of_range_are_refused(wan):
+    assert "epsilon" in refusal(wan, epsilon=float("nan"))
+    assert "rule" in refusal(wan, rule="magic")
+
+
+def test_a_replaced_table_file_runs_the_node_again(table, saved):
+    from sencache.calibration.table import to_bytes
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    name = saved("mine", to_bytes(table))
+    first = SenCacheModelPatch.fingerprint_inputs(table=name)
+    assert SenCacheModelPatch.fingerprint_inputs(table=name) == first
+    saved("mine", to_bytes(changed(table, name="newer")))
+    assert SenCacheModelPatch.fingerprint_inputs(table=name) != first

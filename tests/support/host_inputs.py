@@ -1,0 +1,30 @@
+"""What host tests feed the nodes with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from latents import prompt_embedding
+from sencache.caching.config import SenCacheConfig
+from wan_model import TEXT_DIM
+
+LATENT_SHAPE = (1, 16, 8, 12, 12)
+
+
+def conditioning(prompt: int) -> list:
+    """Return ComfyUI's conditioning for one of the tiny model's prompts."""
+    return [[prompt_embedding(prompt, TEXT_DIM), {}]]
+
+
+def empty_latent(batch: int = 1) -> dict[str, torch.Tensor]:
+    """Return an empty latent of the tiny model's own size."""
+    return {"samples": torch.zeros(batch, *LATENT_SHAPE[1:])}
+
+
+def patch_inputs(**changed: Any) -> dict[str, Any]:
+    """Return the Model Patch node's inputs: its defaults but for those named."""
+    inputs: dict[str, Any] = dataclasses.asdict(SenCacheConfig())
+    inputs["n"] = inputs.pop("max_reuse")
+    return {"table": "automatic", "any_model": False, **inputs, **changed}
