@@ -1,0 +1,79 @@
+"""Everything a developer runs: `nox -s demo`, `nox -s tests`, `nox -s lint`.
+
+The sessions install with pip alone, so that pip's own settings (indexes, local wheels) hold. `nox -R` keeps a
+session's environment from the last time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+from comfy_host import find_host  # noqa: E402 - its folder has just been put on the path
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "virtualenv"
+
+CPU_TORCH = "torch==2.13.0"
+# The set that agrees with itself and with ComfyUI's own requirements, and runs without a graphics card.
+HOST_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+RUN_TIME = ("numpy", "safetensors", "pillow")  # what ComfyUI brings and the host-free half uses
+DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image")
+TEST_TOOLS = ("pytest", "hypothesis", "scikit-image")
+# Idle OpenMP threads that spin take the cores from the ones that work.
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show calibration and reuse on a tiny model, without ComfyUI."""
+    session.install(CPU_TORCH, *RUN_TIME, *DEMO_TOOLS)
+    session.run("python", "tests/tiny/demo.py", *session.posargs, env=THREADS)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test; without ComfyUI the summary says how many were not run."""
+    host = _host(session)
+    if host is None:
+        session.install(CPU_TORCH, *RUN_TIME, *TEST_TOOLS)
+        session.run("pytest", *session.posargs, env=THREADS)
+        return
+    session.log(f"ComfyUI is in {host}; installing its own requirements, about 6 GB")
+    session.install(*HOST_TORCH)
+    session.install("-r", str(host / "requirements.txt"), *HOST_TORCH)
+    session.install(*TEST_TOOLS)
+    # The command, not `python -m pytest`: that puts our folder `nodes` before ComfyUI's module of that name.
+    session.run("pytest", *session.posargs, env={**THREADS, "COMFYUI_PATH": str(host)})
+
+
+def _host(session: nox.Session) -> Path | None:
+    """Return ComfyUI's folder, or None; stop where it was named or required and isn't there."""
+    host = find_host()
+    named = os.environ.get("COMFYUI_PATH")
+    if host is None and named:
+        session.error(f"COMFYUI_PATH is {named}, which isn't ComfyUI's folder: no comfyui_version.py there.")
+    if host is None and os.environ.get("SENCACHE_REQUIRE_HOST"):
+        session.error("ComfyUI was not found and SENCACHE_REQUIRE_HOST is set: set COMFYUI_PATH as well.")
+    return host
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of everything and the types of what does not need ComfyUI."""
+    session.install("ruff==0.17.6", "mypy==2.4.1", *RUN_TIME, "typing_extensions")
+    session.install("--no-deps", CPU_TORCH)  # read for its types, never run
+    session.run("ruff", "check", ".")
+    config, cache = ROOT / "pyproject.toml", ROOT / ".mypy_cache"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "sencache").symlink_to(ROOT, target_is_directory=True)
+        with session.chdir(folder):
+            session.run("mypy", f"--config-file={config}", f"--cache-dir={cache}", env={"MYPYPATH": folder})
