@@ -26,19 +26,20 @@ def server(tmp_path_factory):
 def workflow(epsilon=0.2, table_name="e2e", calibration_steps=10, samples=2, seed=7):
     """Return the artist's workflow in API format."""
     return copy.deepcopy({
-        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"}},
+        "1": {"class_type": "UNETLoader",
+              "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"}},
         "2": {"class_type": "TinyPrompt", "inputs": {"prompt": 2}},
         "3": {"class_type": "TinyPrompt", "inputs": {"prompt": 0}},
         "4": {"class_type": "EmptyHunyuanLatentVideo",
               "inputs": {"width": 96, "height": 96, "length": 29, "batch_size": 1}},
         "5": {"class_type": "SenCacheCalibrate", "inputs": {
             "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent": ["4", 0],
-            "steps": calibration_steps, "sampler": "euler", "scheduler": "simple", "samples": samples, "cfg": 5.0,
-            "seed": 0, "table_name": table_name}},
+            "steps": calibration_steps, "sampler": "euler", "scheduler": "simple", "samples": samples,
+            "cfg": 5.0, "seed": 0, "table_name": table_name}},
         "6": {"class_type": "SenCacheModelPatch", "inputs": {
             "model": ["1", 0], "sensitivity": ["5", 0], "table": "automatic", "epsilon": epsilon, "n": 4,
-            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0, "strict_percent": 0.0,
-            "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
+            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0,
+            "strict_percent": 0.0, "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
         "7": {"class_type": "KSampler", "inputs": {
             "model": ["6", 0], "seed": seed, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler",
             "scheduler": "simple", "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0],
@@ -50,7 +51,8 @@ def workflow(epsilon=0.2, table_name="e2e", calibration_steps=10, samples=2, see
 
 def nfe_of(history):
     """Read the count of computed evaluations out of Cache Stats' text."""
-    return int(re.match(rf"(\d+) of {STEPS} evaluations computed", history["outputs"]["8"]["text"][0]).group(1))
+    text = history["outputs"]["8"]["text"][0]
+    return int(re.match(rf"(\d+) of {STEPS} evaluations computed", text).group(1))
 
 
 def saved_latent(server, history):
@@ -90,8 +92,8 @@ def test_calibrate_patch_sample_and_stats_and_again_with_another_epsilon(server)
 
 def test_a_new_table_file_is_offered_without_a_restart_and_found_automatically(server):
     server.run(workflow(table_name="offered"))
-    options = server.get("/object_info/SenCacheModelPatch")["SenCacheModelPatch"]["input"]["required"]["table"]
-    assert "offered.safetensors" in str(options)
+    node = server.get("/object_info/SenCacheModelPatch")["SenCacheModelPatch"]
+    assert "offered.safetensors" in str(node["input"]["required"]["table"])
     prompt = workflow()
     del prompt["5"], prompt["6"]["inputs"]["sensitivity"]
     assert "offered.safetensors" in server.run(prompt)["outputs"]["8"]["text"][0]
@@ -119,7 +121,8 @@ def test_a_table_that_is_gone_is_refused_in_a_sentence(server):
     prompt["6"]["inputs"]["table"] = "gone.safetensors"
     server.run(prompt)  # the connected table wins
     del prompt["5"], prompt["6"]["inputs"]["sensitivity"]
-    with pytest.raises(QueueError, match="SenCache Model Patch: there is no sensitivity table 'gone.safetensors'"):
+    message = "SenCache Model Patch: there is no sensitivity table 'gone.safetensors'"
+    with pytest.raises(QueueError, match=message):
         server.submit(prompt)
 
 

@@ -46,8 +46,9 @@ def sample(host: ModuleType) -> Sample:
     ) -> torch.Tensor:
         node = host.NODE_CLASS_MAPPINGS["KSampler"]()
         result = node.sample(
-            model, seed, steps, cfg, sampler, scheduler, conditioning(prompt), conditioning(0), latent or empty_latent()
-        )
+            model, seed, steps, cfg, sampler, scheduler, conditioning(prompt), conditioning(0),
+            latent or empty_latent(),
+        )  # fmt: skip
         return result[0]["samples"]
 
     return run

@@ -10,7 +10,7 @@ SAMPLERS = ("euler", "uni_pc", "dpmpp_2m", "heun", "dpmpp_sde")
 
 @pytest.fixture(params=["batched", "unbatched"])
 def cfg_batching(request, wan, monkeypatch):
-    """Let CFG's two branches share one evaluation, or force one each as the host does when memory is short."""
+    """Let CFG's two branches share one evaluation, or force one each, as the host does in short memory."""
     if request.param == "unbatched":
         monkeypatch.setattr(wan.model, "memory_required", lambda *args, **kwargs: 1e30)
     return request.param
@@ -47,7 +47,9 @@ def test_a_range_that_never_opens_gives_the_unpatched_result(wan, sample, patch,
 
 @pytest.mark.parametrize("cfg", [1.0, 5.0])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_budget_reuses_and_stays_near_the_unpatched_result(wan, sample, patch, records, cfg_batching, sampler, cfg):
+def test_a_budget_reuses_and_stays_near_the_unpatched_result(
+    wan, sample, patch, records, cfg_batching, sampler, cfg
+):
     counted, chunks = chunk_counter(wan)
     expected = sample(counted, sampler=sampler, cfg=cfg, steps=12)
     full = len(chunks)

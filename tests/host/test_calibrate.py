@@ -23,9 +23,9 @@ def calibrate(host, wan):
     def run(model=wan, **changed):
         SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
         inputs = {
-            "model": model, "positive": conditioning(2), "negative": conditioning(0), "latent": empty_latent(),
-            "steps": STEPS, "sampler": "euler", "scheduler": "simple", "samples": SAMPLES, "cfg": 5.0, "seed": 3,
-            "table_name": "calibration under test",
+            "model": model, "positive": conditioning(2), "negative": conditioning(0),
+            "latent": empty_latent(), "steps": STEPS, "sampler": "euler", "scheduler": "simple",
+            "samples": SAMPLES, "cfg": 5.0, "seed": 3, "table_name": "calibration under test",
         }  # fmt: skip
         return SenCacheCalibrate.execute(**{**inputs, **changed})
 
@@ -36,7 +36,7 @@ def calibrate(host, wan):
 
 @pytest.fixture
 def evaluations(wan, monkeypatch):
-    """Count evaluations and the branches each one holds; `stop_at` raises the host's Cancel at one of them."""
+    """Count evaluations and the branches each holds; `stop_at` raises the host's Cancel at one of them."""
     import comfy.model_management
 
     counted = SimpleNamespace(branches=[], stop_at=None)
@@ -133,7 +133,9 @@ def test_an_accelerated_model_is_refused(calibrate, host, wan):
         calibrate(model=accelerated)
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", "con", "x" * 200, ".hidden", "line\nbreak", "trailing."])
+@pytest.mark.parametrize(
+    "name", ["", "../up", "a/b", "con", "x" * 200, ".hidden", "line\nbreak", "trailing."]
+)
 def test_a_name_that_no_file_should_have_is_refused_before_measuring(calibrate, evaluations, name):
     from sencache.nodes.calibrate import SenCacheCalibrate
 

@@ -114,7 +114,9 @@ def test_a_damaged_file_does_not_stop_the_automatic_choice(wan, sample, patch, r
     assert records(patched)[-1].table_name == "tiny_wan.safetensors"
 
 
-@pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "a\0b.safetensors", "x" * 10_000_000])
+@pytest.mark.parametrize(
+    "name", ["../../secret.safetensors", "/etc/passwd", "a\0b.safetensors", "x" * 10_000_000]
+)
 def test_names_never_leave_the_table_folders(wan, name):
     from sencache.nodes.model_patch import SenCacheModelPatch
 

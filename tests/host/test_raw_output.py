@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-TYPES = ("EPS", "V_PREDICTION", "V_PREDICTION_EDM", "EDM", "FLOW", "FLUX", "FLOW_COSMOS", "V_PREDICTION_CONTINUOUS",
-         "V_PREDICTION_DDPM", "IMG_TO_IMG", "STABLE_CASCADE")
+TYPES = ("EPS", "V_PREDICTION", "V_PREDICTION_EDM", "EDM", "FLOW", "FLUX", "FLOW_COSMOS",
+         "V_PREDICTION_CONTINUOUS", "V_PREDICTION_DDPM", "IMG_TO_IMG", "STABLE_CASCADE")  # fmt: skip
 
 
 class ModelConfig:

@@ -47,7 +47,8 @@ def held_during(host, model, cfg):
     held = []
     comfy.sample.sample(
         model, comfy.sample.prepare_noise(latent, 3), 8, cfg, "euler", "simple",
-        conditioning(2), conditioning(0), latent, callback=lambda *args: held.append(sum(tensors_held()) / NUMEL),
+        conditioning(2), conditioning(0), latent,
+        callback=lambda *args: held.append(sum(tensors_held()) / NUMEL),
     )  # fmt: skip
     return max(held)
 
@@ -70,10 +71,12 @@ def test_nothing_is_held_after_a_run(wan, sample, patch):
 
 @pytest.mark.parametrize("evaluation", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["interrupt", "error"])
-def test_a_stopped_run_leaves_nothing_and_the_next_is_as_fresh(host, wan, sample, patch, records, evaluation, kind):
-    import comfy.model_management
+def test_a_stopped_run_leaves_nothing_and_the_next_is_as_fresh(
+    host, wan, sample, patch, records, evaluation, kind
+):
+    from comfy.model_management import InterruptProcessingException
 
-    error = comfy.model_management.InterruptProcessingException() if kind == "interrupt" else MemoryError("full")
+    error = InterruptProcessingException() if kind == "interrupt" else MemoryError("full")
     fresh = sample(patch(wan, epsilon=0.2), steps=8)
     before = len(tensors_held())
     patched = patch(interrupting(wan, evaluation, error), epsilon=0.2)
@@ -117,8 +120,9 @@ def test_slices_of_one_sampling_each_compute_first(host, wan, patch, records):
     latent = empty_latent()
     for start, end, add, leftover in ((0, 6, "enable", "enable"), (6, 12, "disable", "disable")):
         latent = node.sample(
-            patched, add, 4, 12, 5.0, "euler", "simple", conditioning(2), conditioning(0), latent, start, end, leftover
-        )[0]
+            patched, add, 4, 12, 5.0, "euler", "simple", conditioning(2), conditioning(0), latent,
+            start, end, leftover,
+        )[0]  # fmt: skip
     first, second = records(patched)
     assert len(first.evaluations) == len(second.evaluations) == 6
     for record in (first, second):
