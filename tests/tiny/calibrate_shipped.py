@@ -1,4 +1,4 @@
-"""Measures a tiny model with the Calibrate node in the real ComfyUI, and puts the table where the pack ships it.
+"""Measures a tiny model with the Calibrate node in the real ComfyUI, for the pack's `tables/`.
 
 `python tests/tiny/calibrate_shipped.py tiny_wan` with COMFYUI_PATH set, in ComfyUI's environment.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -20,16 +20,17 @@ sys.modules["sencache"] = package
 
 from comfy_host import start_host  # noqa: E402
 from host_inputs import conditioning, empty_latent  # noqa: E402
+from sencache.calibration.table import merge, save  # noqa: E402
 
 FIRST_SEED = 1000
-PROMPT = 2
+PROMPTS = (1, 5, 8, 12)
 
 
 def main() -> None:
-    """Load the model through ComfyUI's loader node, calibrate, and copy the table."""
+    """Load the model through ComfyUI's loader node, calibrate on several prompts, and merge the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="a file in tests/tiny/models, without its ending")
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=8, help="over all prompts")
     parser.add_argument("--steps", type=int, default=50)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as base:
@@ -38,24 +39,28 @@ def main() -> None:
         from sencache.nodes.calibrate import SenCacheCalibrate
 
         table_files.register_folders()
-        model = host.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet(f"{arguments.model}.safetensors", "default")[0]
+        model = host.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet(
+            f"{arguments.model}.safetensors", "default"
+        )[0]
         SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
-        output = SenCacheCalibrate.execute(
-            model,
-            conditioning(PROMPT),
-            empty_latent(),
-            arguments.steps,
-            "euler",
-            "simple",
-            arguments.samples,
-            5.0,
-            FIRST_SEED,
-            arguments.model,
-            conditioning(0),
-        )
-        target = table_files.save_target(arguments.model)
-        shutil.copyfile(target.path, ROOT / "tables" / target.name)
-        print(output.args[2])
+        measured = []
+        for index, prompt in enumerate(PROMPTS):
+            output = SenCacheCalibrate.execute(
+                model,
+                conditioning(prompt),
+                empty_latent(),
+                arguments.steps,
+                "euler",
+                "simple",
+                arguments.samples // len(PROMPTS),
+                5.0,
+                FIRST_SEED + 100 * index,
+                arguments.model,
+                conditioning(0),
+            )
+            print(output.args[2])
+            measured.append(output.args[0])
+        save(functools.reduce(merge, measured), ROOT / "tables" / f"{arguments.model}.safetensors")
 
 
 if __name__ == "__main__":

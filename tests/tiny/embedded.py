@@ -1,4 +1,4 @@
-"""Samples the tiny Wan model without ComfyUI: Euler steps over ComfyUI's own schedule, with or without reuse."""
+"""Samples the tiny Wan model without ComfyUI: Euler steps over ComfyUI's schedule, with or without reuse."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def noise(seed: int) -> Tensor:
     return torch.randn(LATENT_SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def euler(evaluator: Evaluator, x: Tensor, sigmas: list[float]) -> Iterator[tuple[Tensor, float, Tensor, Tensor]]:
+def euler(
+    evaluator: Evaluator, x: Tensor, sigmas: list[float]
+) -> Iterator[tuple[Tensor, float, Tensor, Tensor]]:
     """Sample, yielding every step's latent, sigma, positive velocity and next latent."""
     for sigma, following in zip(sigmas, sigmas[1:], strict=False):
         velocity, positive = evaluator.velocity(x, sigma)
