@@ -60,9 +60,9 @@ def _host(session: nox.Session) -> Path | None:
     host = find_host()
     named = os.environ.get("COMFYUI_PATH")
     if host is None and named:
-        session.error(f"COMFYUI_PATH is {named}, which isn't ComfyUI's folder: no comfyui_version.py there.")
+        session.error(f"COMFYUI_PATH is {named}, which isn't ComfyUI's folder: no comfyui_version.py there")
     if host is None and os.environ.get("SENCACHE_REQUIRE_HOST"):
-        session.error("ComfyUI was not found and SENCACHE_REQUIRE_HOST is set: set COMFYUI_PATH as well.")
+        session.error("ComfyUI was not found, and it is required here: set COMFYUI_PATH to its folder")
     return host
 
 
