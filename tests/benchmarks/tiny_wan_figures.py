@@ -253,8 +253,8 @@ def as_markdown(results: dict) -> str:
     lines = [
         "# Tiny Wan 2.1: the first release's figures",
         "",
-        f"{STEPS} Euler steps, cfg {CFG:g}, {len(CASES)} clips, each against its own uncached clip; seeds not "
-        "calibrated on, half of the prompts neither.",
+        f"{STEPS} Euler steps, cfg {CFG:g}, {len(CASES)} clips, each against its own uncached clip; seeds "
+        "not calibrated on, half of the prompts neither.",
         "Regenerate with `python tests/benchmarks/tiny_wan_figures.py`.",
         f"Machine: {results['machine']}.",
         "",
