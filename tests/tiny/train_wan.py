@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from clips import Clips
+from clips import FRAMES, Clips
 from latents import encode_frames, prompt_embedding
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,7 +19,9 @@ from wan_model import FREQ_DIM, TEXT_DIM, TinyWan
 
 MODEL = Path(__file__).parent / "models" / "tiny_wan.safetensors"
 TRAINING_SHIFT = 3.0
+LEARNING_RATE = 3e-3
 SHORTEST_PERIOD = 200.0
+SHORT_CLIPS_UNTIL = 0.5  # of the training: half as many frames, twice as many clips
 
 
 def leave_out_fast_time_features(model: TinyWan) -> None:
@@ -39,7 +41,7 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--out", type=Path, default=MODEL)
     parser.add_argument("--start", type=Path, help="go on from this checkpoint")
     arguments = parser.parse_args()
@@ -52,10 +54,14 @@ def main() -> None:
     if arguments.start:
         model.load_state_dict(load_file(arguments.start))
     leave_out_fast_time_features(model)
-    compiled = torch.compile(model)
+    compiled = torch.compile(model, dynamic=False)
 
-    def loss_of() -> Tensor:
-        frames, prompts = clips.batch(arguments.batch, generator)
+    def loss_of(progress: float) -> Tensor:
+        short = progress < SHORT_CLIPS_UNTIL
+        frames, prompts = clips.batch(arguments.batch * (2 if short else 1), generator)
+        if short:
+            first = int(torch.randint(FRAMES // 2 + 1, (), generator=generator))
+            frames = frames[:, first : first + FRAMES // 2]
         kept = [prompt if torch.rand((), generator=generator) > 1 / 8 else 0 for prompt in prompts]
         context = torch.cat([prompt_embedding(prompt, TEXT_DIM) for prompt in kept])
         clean = encode_frames(frames)
@@ -65,7 +71,7 @@ def main() -> None:
         at = sigma.view(-1, 1, 1, 1, 1)
         return F.mse_loss(compiled(at * noise + (1 - at) * clean, 1000 * sigma, context), noise - clean)
 
-    train(model, loss_of, arguments.out, arguments.minutes)
+    train(model, loss_of, arguments.out, arguments.minutes, LEARNING_RATE)
 
 
 if __name__ == "__main__":

@@ -48,9 +48,9 @@ def save_half(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def train(
-    model: nn.Module, loss_of: Callable[[], Tensor], out: Path, minutes: float, learning_rate: float = 2e-3
+    model: nn.Module, loss_of: Callable[[float], Tensor], out: Path, minutes: float, learning_rate: float = 2e-3
 ) -> None:
-    """Minimise `loss_of()` for `minutes`, keep a moving average of the weights, save that as fp16 to `out`.
+    """Minimise `loss_of(progress)` for `minutes`, keep a moving average of the weights, save that as fp16 to `out`.
 
     A snapshot of the average is written every 500 iterations, so that an interrupted training leaves a usable
     model.
@@ -62,7 +62,7 @@ def train(
         for optimizer in chosen:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * learning_rate_factor(progress, step)
-        loss = loss_of()
+        loss = loss_of(progress)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in chosen:
