@@ -133,7 +133,7 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
         "seed": str(seed),
         "conditioning": conditioning_digest(run.positive) + conditioning_digest(run.negative),
-        "latent_shape": "x".join(str(size) for size in run.latent["samples"].shape[1:]),
+        "latent_shape": ", ".join("x".join(map(str, part.shape[1:])) for part in run.latent_parts()),
         "source": "videos" if run.from_videos else "own trajectories",
         "dtype": str(run.model.model_dtype()).removeprefix("torch."),
     }
@@ -142,7 +142,8 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
 def _measure(
     run: CalibrationRun, samples: int, seed: int, target: table_files.SaveTarget
 ) -> tuple[SensitivityTable, str]:
-    calibration = Calibration(samples, _metadata(run, seed, target.name), table_files.load_partial(target))
+    metadata = _metadata(run, seed, target.name)
+    calibration = Calibration(samples, metadata, table_files.load_earlier(target, metadata))
     resumed = calibration.done
     each = run.expected_evaluations()
     bar = comfy.utils.ProgressBar(samples * each)
@@ -169,5 +170,5 @@ def _text(table: SensitivityTable, target: table_files.SaveTarget, evaluations: 
         f"Saved as {target.name} in models/{table_files.FOLDER}; SenCache Model Patch finds it there.",
     ]
     if resumed:
-        lines.insert(1, f"{resumed} samples were there from a cancelled calibration.")
+        lines.insert(1, f"{resumed} of the samples were there from an earlier calibration with these settings.")
     return "\n".join(lines)

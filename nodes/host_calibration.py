@@ -99,10 +99,15 @@ class CalibrationRun:
     scheduler: str
     cfg: float
 
+    def latent_parts(self) -> list[Tensor]:
+        """Return the latent's tensors: one, or one per stream where the model samples sound as well."""
+        samples = self.latent["samples"]
+        return list(samples.unbind()) if samples.is_nested else [samples]
+
     @property
     def from_videos(self) -> bool:
         """Whether the latent holds videos to be noised; an empty one means the model's own trajectories."""
-        return bool(torch.count_nonzero(self.latent["samples"]) > 0)
+        return any(bool(torch.count_nonzero(part) > 0) for part in self.latent_parts())
 
     def sigmas(self) -> Tensor:
         """Return the schedule as KSampler would make it."""

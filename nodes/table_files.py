@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +75,18 @@ def save_target(name: str) -> SaveTarget:
     return SaveTarget(stem + EXTENSION, folder / (stem + EXTENSION), folder / (stem + PARTIAL))
 
 
-def load_partial(target: SaveTarget) -> SensitivityTable | None:
-    """Load the finished samples of a cancelled calibration, None where there are none that can be used."""
-    try:
-        return tables.load(target.partial)
-    except TableError:
-        return None
+def load_earlier(target: SaveTarget, metadata: Mapping[str, str]) -> SensitivityTable | None:
+    """Load the samples that an earlier calibration of this name and the same settings has finished.
+
+    Those of a cancelled calibration and those of a whole one count alike; whichever holds more samples is returned.
+    """
+    found = []
+    for path in (target.path, target.partial):
+        with contextlib.suppress(TableError):
+            table = tables.load(path)
+            if dict(table.metadata) == dict(metadata):
+                found.append(table)
+    return max(found, key=lambda table: table.num_samples, default=None)
 
 
 def save_partial(target: SaveTarget, table: SensitivityTable) -> None:

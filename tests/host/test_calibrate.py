@@ -76,10 +76,40 @@ def test_it_adds_two_single_branch_evaluations_a_step_to_the_sampling(calibrate,
 
 
 def test_probing_does_not_change_the_trajectory(calibrate, wan, sample):
+    """The table's rms and drift are those of a plain sampling with the same seed."""
+    import comfy.patcher_extension
+    from sencache.nodes.wrappers import raw_output
+
+    watched, seen = wan.clone(), []
+
+    def watch(executor, model, conds, x_in, sigma, model_options):
+        outputs = executor(model, conds, x_in, sigma, model_options)
+        seen.append((x_in.clone(), float(sigma[0]), raw_output(model.model_sampling, sigma, outputs[0], x_in)))
+        return outputs
+
+    watched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.CALC_COND_BATCH, "test", watch)
+    sample(watched, steps=STEPS, seed=3)
     table = calibrate(samples=1).args[0]
-    again = calibrate(samples=1, table_name="calibration under test").args[0]
-    assert torch.equal(table.rows["output_rms"], again.rows["output_rms"])
-    assert table.sigma.tolist() == sorted(table.sigma.tolist(), reverse=True)
+    for index, ((x, sigma, output), (following, next_sigma, _)) in enumerate(zip(seen, seen[1:], strict=False)):
+        assert table.rows["output_rms"][0, index].item() == pytest.approx(float(output.square().mean().sqrt()))
+        drift = float((following - x).square().mean().sqrt()) / (1000 * (sigma - next_sigma))
+        assert table.rows["latent_drift"][0, index].item() == pytest.approx(drift, rel=1e-4)
+
+
+def test_a_finished_table_with_the_same_settings_is_not_measured_again(calibrate, evaluations):
+    first = calibrate().args[0]
+    evaluations.branches.clear()
+    again, _, text = calibrate().args
+    assert again == first and not evaluations.branches
+    assert "2 of the samples were there" in text
+
+
+def test_asking_for_more_samples_measures_only_those(calibrate, evaluations):
+    first = calibrate().args[0]
+    evaluations.branches.clear()
+    more = calibrate(samples=SAMPLES + 1).args[0]
+    assert len(evaluations.branches) == EVALUATIONS
+    assert torch.equal(more.rows["alignment"][:SAMPLES], first.rows["alignment"])
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 7, EVALUATIONS, EVALUATIONS + 1, EVALUATIONS + 4, 2 * EVALUATIONS])
@@ -124,7 +154,11 @@ def test_encoded_videos_are_noised_and_measured_on_the_positive_branch(calibrate
 
 
 def test_a_patched_model_is_measured_without_its_patch(calibrate, wan, patch):
-    assert calibrate(model=patch(wan, epsilon=2.0, n=20)).args[0] == calibrate(model=wan).args[0]
+    from sencache.nodes import table_files
+
+    measured = calibrate(model=patch(wan, epsilon=2.0, n=20)).args[0]
+    table_files.save_target("calibration under test").path.unlink()
+    assert calibrate(model=wan).args[0] == measured
 
 
 def test_an_accelerated_model_is_refused(calibrate, host, wan):
