@@ -170,5 +170,6 @@ def _text(table: SensitivityTable, target: table_files.SaveTarget, evaluations: 
         f"Saved as {target.name} in models/{table_files.FOLDER}; SenCache Model Patch finds it there.",
     ]
     if resumed:
-        lines.insert(1, f"{resumed} of the samples were there from an earlier calibration with these settings.")
+        earlier = f"{resumed} of the samples were there from an earlier calibration with these settings."
+        lines.insert(1, earlier)
     return "\n".join(lines)

@@ -78,7 +78,8 @@ def save_target(name: str) -> SaveTarget:
 def load_earlier(target: SaveTarget, metadata: Mapping[str, str]) -> SensitivityTable | None:
     """Load the samples that an earlier calibration of this name and the same settings has finished.
 
-    Those of a cancelled calibration and those of a whole one count alike; whichever holds more samples is returned.
+    Those of a cancelled calibration and those of a whole one count alike; whichever holds more samples is
+    returned.
     """
     found = []
     for path in (target.path, target.partial):

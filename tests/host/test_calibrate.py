@@ -84,14 +84,17 @@ def test_probing_does_not_change_the_trajectory(calibrate, wan, sample):
 
     def watch(executor, model, conds, x_in, sigma, model_options):
         outputs = executor(model, conds, x_in, sigma, model_options)
-        seen.append((x_in.clone(), float(sigma[0]), raw_output(model.model_sampling, sigma, outputs[0], x_in)))
+        output = raw_output(model.model_sampling, sigma, outputs[0], x_in)
+        seen.append((x_in.clone(), float(sigma[0]), output))
         return outputs
 
     watched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.CALC_COND_BATCH, "test", watch)
     sample(watched, steps=STEPS, seed=3)
     table = calibrate(samples=1).args[0]
-    for index, ((x, sigma, output), (following, next_sigma, _)) in enumerate(zip(seen, seen[1:], strict=False)):
-        assert table.rows["output_rms"][0, index].item() == pytest.approx(float(output.square().mean().sqrt()))
+    pairs = zip(seen, seen[1:], strict=False)
+    for index, ((x, sigma, output), (following, next_sigma, _)) in enumerate(pairs):
+        rms = float(output.square().mean().sqrt())
+        assert table.rows["output_rms"][0, index].item() == pytest.approx(rms)
         drift = float((following - x).square().mean().sqrt()) / (1000 * (sigma - next_sigma))
         assert table.rows["latent_drift"][0, index].item() == pytest.approx(drift, rel=1e-4)
 

@@ -48,9 +48,13 @@ def save_half(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def train(
-    model: nn.Module, loss_of: Callable[[float], Tensor], out: Path, minutes: float, learning_rate: float = 2e-3
+    model: nn.Module,
+    loss_of: Callable[[float], Tensor],
+    out: Path,
+    minutes: float,
+    learning_rate: float = 2e-3,
 ) -> None:
-    """Minimise `loss_of(progress)` for `minutes`, keep a moving average of the weights, save that as fp16 to `out`.
+    """Minimise `loss_of(progress)` for `minutes`, and save the weights' moving average as fp16 to `out`.
 
     A snapshot of the average is written every 500 iterations, so that an interrupted training leaves a usable
     model.
