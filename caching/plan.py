@@ -75,6 +75,8 @@ def plan_for_speed_up(
 ) -> Plan:
     """Find the smallest epsilon whose expected speed-up reaches `speed_up`, and return its plan.
 
+    The search bisects, although a larger epsilon may by chance compute once more: then a value a few per cent
+    smaller can reach it too.
     Where no epsilon does (n, the range or the number of steps forbid it), the plan with the largest epsilon
     tried comes back: its `speed_up` tells. Raises ValueError for a speed-up below 1 and as `simulate` does.
     """

@@ -72,15 +72,20 @@ def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance:
     """
     a = sensitivity.latent_sensitivity * latent_distance
     b = sensitivity.time_sensitivity * time_distance
-    return math.sqrt(max(0.0, a * a + b * b + 2 * sensitivity.alignment * a * b))
+    square = a * a + b * b + 2 * sensitivity.alignment * a * b
+    return 0.0 if square < 0 else math.sqrt(square)  # not max(): it would turn a broken latent's NaN into 0
 
 
 SCORES = {"paper": paper_score, "joint": joint_score}
 
 
 def score(rule: str, sensitivity: Sensitivity, distance: Distance) -> float:
-    """Return the predicted rms change of the output; in a batch the sample that changes most decides."""
-    return max(SCORES[rule](sensitivity, latent, distance.time) for latent in distance.latent)
+    """Return the predicted rms change of the output; in a batch the sample that changes most decides.
+
+    A sample that is not a number decides before any other: nothing is known of its output.
+    """
+    scores = [SCORES[rule](sensitivity, latent, distance.time) for latent in distance.latent]
+    return max(scores, key=lambda one: (math.isnan(one), one))
 
 
 def decide(

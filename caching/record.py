@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -45,6 +46,12 @@ class RunRecord:
     def speed_up(self) -> float:
         """Evaluations per network evaluation: the speed-up if a reused step cost nothing."""
         return len(self.evaluations) / max(1, self.nfe)
+
+    @property
+    def scores(self) -> list[float]:
+        """The predicted changes, without those that a broken latent made infinite or not a number."""
+        scores = [one.decision.score for one in self.evaluations]
+        return [score for score in scores if score is not None and math.isfinite(score)]
 
     def median_seconds(self, reused: bool) -> float | None:
         """Return the median seconds of the computed or the reused evaluations, None where there were none."""

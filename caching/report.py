@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from typing import Any
 
+from .policy import Reason
 from .record import RunRecord
 
 FEW_EVALUATIONS = 12
@@ -31,7 +33,7 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
                 "sigma": one.sigma,
                 "action": one.decision.action.value,
                 "reason": one.decision.reason.value,
-                "score": one.decision.score,
+                "score": _finite(one.decision.score),
                 "budget": one.decision.budget,
                 "seconds": one.seconds,
             }
@@ -40,8 +42,13 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def _finite(value: float | None) -> float | None:
+    """Leave out what JSON can't say: a broken latent's score is not a number."""
+    return None if value is None or not math.isfinite(value) else value
+
+
 def _scores(record: RunRecord) -> str:
-    scores = [one.decision.score for one in record.evaluations if one.decision.score is not None]
+    scores = record.scores
     if not scores:
         return "Predicted change: nothing to compare."
     low, middle, high = min(scores), statistics.median(scores), max(scores)
@@ -49,19 +56,29 @@ def _scores(record: RunRecord) -> str:
     return f"Predicted change: {low:.4f} to {high:.4f}, median {middle:.4f}, against epsilon {epsilon:g}."
 
 
+def _why_nothing(record: RunRecord) -> list[str]:
+    """Say which setting kept everything from being reused, where it was a setting."""
+    decisions = [one.decision for one in record.evaluations]
+    refused = [one.score for one in decisions if one.reason is Reason.OVER_BUDGET and one.score is not None]
+    over = [score for score in refused if score > record.config.epsilon]
+    if over:
+        smallest = f"the smallest predicted change was {min(over):.4f}"
+        return [f"Nothing was reused: {smallest}; raise epsilon above it."]
+    strict = any(score <= record.config.epsilon for score in refused)
+    if strict or any(one.reason is Reason.OUTSIDE_RANGE for one in decisions):
+        return ["Nothing was reused: start, end and strict percent leave no room for it; widen that range."]
+    return []
+
+
 def _advice(record: RunRecord) -> list[str]:
     """Say what to change where nothing, or little, could be reused."""
-    scores = [one.decision.score for one in record.evaluations if one.decision.score is not None]
     advice = []
     if not record.complete:
         advice.append("The run was stopped before its end.")
     if not record.config.reuses:
         advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
-    elif record.reused == 0 and scores:
-        advice.append(
-            f"Nothing was reused: the smallest predicted change was {min(scores):.4f}; "
-            "raise epsilon above it."
-        )
+    elif record.reused == 0:
+        advice += _why_nothing(record)
     if record.config.reuses and 0 < len(record.evaluations) <= FEW_EVALUATIONS:
         advice.append(
             f"With {len(record.evaluations)} evaluations in all there is little to gain from reuse."
@@ -87,6 +104,7 @@ def as_text(record: RunRecord) -> str:
         )
     lines.append(_scores(record))
     reasons = Counter(one.decision.reason.value for one in record.evaluations if not one.decision.reuse)
-    counted = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-    lines.append(f"Computed because: {counted}.")
+    if reasons:
+        counted = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        lines.append(f"Computed because: {counted}.")
     return "\n".join(lines + _advice(record))

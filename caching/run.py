@@ -19,19 +19,24 @@ from .record import Evaluation
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    """The last computed evaluation: its latent `x [B, ...]` (model-input space), its time, its table row."""
+    """The last computed evaluation: latent `x [B, ...]` (model-input space), time, table row, ordinal."""
 
     x: Tensor
     timestep: float
     sensitivity: Sensitivity
+    evaluation: int
 
 
 @dataclass(slots=True)
 class _Branch:
-    """The last computed raw outputs of one branch, oldest first, with their model times."""
+    """The last computed raw outputs of one branch, oldest first, with their model times.
+
+    `evaluation` is the ordinal of the evaluation that gave the newest.
+    """
 
     timesteps: list[float] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
+    evaluation: int = 0
 
 
 class SamplingRun:
@@ -104,20 +109,27 @@ class SamplingRun:
         self._reuses_in_a_row = 0
         if decision.reason is Reason.NEW_SHAPE:
             self._branches.clear()
+        # A branch that is not in use any more, such as a passed context window, would stay to the run's end.
+        self._branches = {key: branch for key, branch in self._branches.items() if self._is_current(branch)}
         if self.config.reuses:
-            self._reference = _Reference(self._parked(x), self._timestep, self._table.at(self._timestep))
+            row = self._table.at(self._timestep)
+            self._reference = _Reference(self._parked(x), self._timestep, row, len(self._evaluations))
 
     def _parked(self, tensor: Tensor) -> Tensor:
         """Copy a tensor to where stored tensors wait."""
         device = torch.device("cpu") if self.config.cache_device == "cpu" else tensor.device
         return tensor.detach().to(device, copy=True)
 
+    def _is_current(self, branch: _Branch) -> bool:
+        """Tell whether a branch's newest output is as new as the reference of the distances."""
+        return self._reference is not None and branch.evaluation >= self._reference.evaluation
+
     def can_serve(self, branches: list[Hashable]) -> bool:
-        """Tell whether every one of these branches has an output stored."""
-        return all(branch in self._branches for branch in branches)
+        """Tell whether every one of these branches has an output of the last computed evaluation."""
+        return all(key in self._branches and self._is_current(self._branches[key]) for key in branches)
 
     def compute_instead(self) -> None:
-        """Turn the current reuse into a computed evaluation, because a branch has no output stored."""
+        """Turn the current reuse, of which nothing was served yet, into a computed evaluation."""
         if not self.decision.reuse or self._x is None:
             return
         decision = replace(self.decision, action=Action.COMPUTE, reason=Reason.NO_STORED_OUTPUT)
@@ -126,17 +138,21 @@ class SamplingRun:
 
     def serve(self, branch: Hashable, device: torch.device) -> Tensor:
         """Return a branch's forecast raw output at the current evaluation, a new tensor on `device`."""
+        self._x = None  # only compute_instead needs it; the run should not hold a latent between evaluations
         stored = self._branches[branch]
         outputs = [output.to(device) for output in stored.outputs]
         return combine(outputs, weights(self.config.forecast, stored.timesteps, self._timestep))
 
     def store(self, branch: Hashable, output: Tensor) -> None:
         """Keep a branch's raw output at this evaluation; the oldest beyond what the forecast needs goes."""
+        if not self.config.reuses:
+            return
         stored = self._branches.setdefault(branch, _Branch())
         while len(stored.outputs) >= HISTORY[self.config.forecast]:
             del stored.outputs[0], stored.timesteps[0]
         stored.outputs.append(self._parked(output))
         stored.timesteps.append(self._timestep)
+        stored.evaluation = len(self._evaluations)
 
     @property
     def stored_tensors(self) -> int:

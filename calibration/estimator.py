@@ -64,9 +64,9 @@ class TrajectoryProbe:
     """Watches the evaluations of one trajectory and measures at each but the last.
 
     `observe` is called with every computed evaluation in order; it costs two evaluations of `denoise` for the
-    one before, whose model time must be later (evaluations that do not move back in time, such as a
-    second-order sampler's second look at one sigma, only replace it). `denoise` may raise to cancel; then
-    this trajectory is lost and nothing else.
+    one before. Model time has to descend from knot to knot: an evaluation that does not move on, such as a
+    second-order sampler's second look at one sigma or its return from a look ahead, only replaces the one
+    before. `denoise` may raise to cancel; then this trajectory is lost and nothing else.
     """
 
     denoise: Denoise
@@ -79,12 +79,15 @@ class TrajectoryProbe:
         """Take in the evaluation of `x [B, ...]` (model-input space) that gave the raw `output [B, ...]`."""
         point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
         previous = self._previous
-        if previous is not None and point.timestep < previous.timestep:
+        if previous is not None and point.timestep < previous.timestep < self._last_knot():
             measured = measure(self.denoise, previous, point)
             self._rows.append({name: row.cpu() for name, row in measured.items()})
             self._knots.append((previous.timestep, previous.sigma))
             self.evaluations += EXTRA_EVALUATIONS
         self._previous = point
+
+    def _last_knot(self) -> float:
+        return self._knots[-1][0] if self._knots else math.inf
 
     def table(self, metadata: Mapping[str, str]) -> SensitivityTable:
         """Return what was measured as a table of `B` samples; raises TableError for fewer than two steps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
@@ -28,15 +29,14 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
     for x, colour, label in ((RIGHT - 150, COMPUTED, "computed"), (RIGHT - 66, REUSED, "reused")):
         pen.rectangle(_scaled(x, top + 14, x + 10, top + 24), fill=colour)
         write(pen, (x + 15, top + 19), label, 11, FAINT, "lm")
-    scores = [one.decision.score for one in record.evaluations if one.decision.score is not None]
     budgets = [one.decision.budget for one in record.evaluations if one.decision.budget is not None]
-    highest = max([*scores, 1e-9])
+    highest = max([*record.scores, 1e-9])
     ceiling = min(highest, 2.5 * max(budgets)) if budgets and max(budgets) > 0 else highest
     chart = Chart((LEFT, top + 56, RIGHT, top + 186), (0, total), (0, ceiling * 1.08))
     chart.frame(pen, "predicted change of the output since the last computed evaluation", 3)
     for index, one in enumerate(record.evaluations):
         colour = REUSED if one.decision.reuse else COMPUTED
-        if one.decision.score is not None:
+        if one.decision.score is not None and not math.isnan(one.decision.score):
             left, upper = chart.place(index + 0.15, one.decision.score)
             right, lower = chart.place(index + 0.85, 0)
             pen.rectangle([left, upper, right, lower], fill=colour)

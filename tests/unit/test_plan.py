@@ -1,0 +1,150 @@
+"""Runs foreseen from a table: against real runs of a linear network, and from a wished speed-up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from sencache.caching.config import SenCacheConfig, Zones
+from sencache.caching.plan import EPSILON_LIMIT, plan_for_speed_up, simulate
+from sencache.caching.policy import Reason
+from sencache.calibration.estimator import TrajectoryProbe
+from sencache.calibration.table import SensitivityTable
+from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, euler, flat_table, run_of
+
+STEPS = 16
+SIGMAS = [1 - step / STEPS for step in range(STEPS)]
+TIMESTEPS = [1000 * sigma for sigma in SIGMAS]
+CALM = flat_table(latent_sensitivity=1.0, time_sensitivity=0.0, latent_drift=1 / 1024)
+CALM_TIMESTEPS = [1024 * sigma for sigma in SIGMAS]  # so that every step's score is 1/16, without rounding
+
+
+def noise(seed: int) -> torch.Tensor:
+    return torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def calibrated(seed: int) -> SensitivityTable:
+    """Measure the linear network along the very trajectory that the seed samples."""
+    network = LinearNetwork()
+    probe = TrajectoryProbe(network)
+
+    def watched(x: torch.Tensor, timestep: float) -> torch.Tensor:
+        output = network(x, timestep)
+        probe.observe(x, timestep / 1000, timestep, output)
+        return output
+
+    euler(watched, noise(seed), [*SIGMAS, 0.0])
+    return probe.table({})
+
+
+def foreseen(table: SensitivityTable = CALM, zones: Zones = EVERYWHERE, **settings):
+    timesteps = CALM_TIMESTEPS if table is CALM else TIMESTEPS
+    return simulate(SenCacheConfig(**settings), zones, table, SIGMAS, timesteps)
+
+
+@pytest.mark.parametrize("rule", ["paper", "joint"])
+@pytest.mark.parametrize(("epsilon", "max_reuse"), [(0.1, 10), (0.2, 10), (0.2, 2), (0.4, 4), (9.0, 3)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_simulation_foresees_the_evaluations_of_a_real_run(rule, epsilon, max_reuse, seed):
+    table = calibrated(seed)
+    settings = {"rule": rule, "forecast": "linear", "epsilon": epsilon, "max_reuse": max_reuse}
+    network, run = LinearNetwork(), run_of(table, **settings)
+    euler(network, noise(seed), [*SIGMAS, 0.0], run)
+    plan = foreseen(table, **settings)
+    assert 2 <= network.evaluations < STEPS
+    assert abs(plan.nfe - network.evaluations) <= 1
+    assert len(plan.decisions) == len(run.finish()) == STEPS
+
+
+def test_where_the_latent_moves_straight_every_decision_is_foreseen_exactly():
+    zones = Zones(start_sigma=math.inf, end_sigma=0.22, strict_sigma=0.7)
+    settings = {"epsilon": 0.25, "strict_epsilon": 0.125, "max_reuse": 3}
+    run = run_of(CALM, zones, **settings)
+    for sigma in SIGMAS:
+        run.begin(torch.full((1, 4), sigma), torch.tensor([sigma]), torch.tensor([1024 * sigma]))
+    real = [one.decision for one in run.finish()]
+    plan = foreseen(zones=zones, **settings)
+    assert [(one.action, one.reason) for one in plan.decisions] == [(one.action, one.reason) for one in real]
+    scores = [one.score for one in real[1:]]
+    assert [one.score for one in plan.decisions[1:]] == scores
+    assert {one.reason for one in real} >= {Reason.OVER_BUDGET, Reason.MAX_REUSE, Reason.OUTSIDE_RANGE}
+
+
+def test_the_latent_moves_on_from_step_to_step_and_is_weighed_where_it_was_computed_last():
+    knots = torch.tensor([1000.0, 0.0])
+    rows = {
+        "latent_sensitivity": torch.tensor([[2.0, 0.0]]),
+        "time_sensitivity": torch.tensor([[0.0, 0.0]]),
+        "latent_drift": torch.tensor([[0.004, 0.0]]),
+    }
+    table = SensitivityTable(knots, knots / 1000, rows)
+    plan = simulate(
+        SenCacheConfig(epsilon=3.0), EVERYWHERE, table, [1, 0.75, 0.5, 0.25], [1000, 750, 500, 250]
+    )
+    scores = [2 * 0.004 * 250, 2 * (0.004 + 0.003) * 250, 1 * 0.002 * 250]
+    assert [one.score for one in plan.decisions[1:]] == pytest.approx(scores, rel=1e-6)
+    assert [one.reuse for one in plan.decisions] == [False, True, False, True]
+
+
+def test_a_plan_counts_its_evaluations():
+    plan = foreseen(epsilon=0.125, max_reuse=10)  # steps of 0.0625: two fit, the third would not
+    assert [one.reuse for one in plan.decisions[:7]] == [False, True, True, False, True, True, False]
+    assert plan.nfe == 6 and plan.speed_up == 16 / 6
+    assert plan.config.epsilon == 0.125
+
+
+@pytest.mark.parametrize("off", [{"epsilon": 0.0}, {"max_reuse": 0}])
+def test_with_reuse_off_every_evaluation_is_computed(off):
+    plan = foreseen(**off)
+    assert {one.reason for one in plan.decisions} == {Reason.OFF} and plan.speed_up == 1.0
+
+
+@pytest.mark.parametrize(
+    ("speed_up", "epsilon", "nfe"),
+    [(1.9, 0.0625, 8), (2.0, 0.0625, 8), (2.5, 0.125, 6), (4.0, 0.1875, 4), (5.0, 0.3125, 3)],
+)
+def test_the_smallest_epsilon_for_a_speed_up_is_found(speed_up, epsilon, nfe):
+    config = SenCacheConfig(max_reuse=10)
+    plan = plan_for_speed_up(speed_up, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
+    assert plan.config.epsilon == pytest.approx(epsilon, rel=1e-9)
+    assert plan.nfe == nfe and plan.speed_up >= speed_up
+    assert foreseen(**{"max_reuse": 10, "epsilon": epsilon * 0.9999}).speed_up < speed_up
+    assert replace(plan.config, epsilon=config.epsilon) == config
+
+
+def test_a_speed_up_that_n_forbids_gives_the_best_there_is():
+    config = SenCacheConfig(max_reuse=1)
+    plan = plan_for_speed_up(3.0, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
+    assert plan.speed_up == 2.0 and plan.config.epsilon == EPSILON_LIMIT
+
+
+def test_a_speed_up_that_the_range_forbids_gives_the_best_there_is():
+    second_half = Zones(start_sigma=0.5, end_sigma=-1.0, strict_sigma=math.inf)
+    plan = plan_for_speed_up(3.0, SenCacheConfig(max_reuse=10), second_half, CALM, SIGMAS, CALM_TIMESTEPS)
+    assert plan.nfe == 8 and plan.speed_up == 2.0
+
+
+def test_a_speed_up_of_one_reuses_nothing():
+    plan = plan_for_speed_up(1.0, SenCacheConfig(), EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
+    assert plan.nfe == STEPS
+
+
+@pytest.mark.parametrize("speed_up", [0.99, 0.0, -2.0, math.nan])
+def test_a_speed_up_below_one_is_refused(speed_up):
+    with pytest.raises(ValueError, match=f"the wished speed-up is {speed_up}; it must be 1 or more"):
+        plan_for_speed_up(speed_up, SenCacheConfig(), EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
+
+
+def test_a_table_without_drift_is_refused():
+    without = flat_table(latent_sensitivity=1.0, time_sensitivity=0.0)
+    with pytest.raises(ValueError, match="does not say how fast the latent moves"):
+        foreseen(without)
+    with pytest.raises(ValueError, match="does not say how fast the latent moves"):
+        plan_for_speed_up(2.0, SenCacheConfig(), EVERYWHERE, without, SIGMAS, TIMESTEPS)
+
+
+def test_sigmas_and_model_times_of_different_number_are_refused():
+    with pytest.raises(ValueError):
+        simulate(SenCacheConfig(), EVERYWHERE, CALM, SIGMAS, TIMESTEPS[:-1])

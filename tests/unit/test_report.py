@@ -1,0 +1,171 @@
+"""What a run's record adds up to, and what its report tells a person to do."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from sencache.caching.config import SenCacheConfig
+from sencache.caching.policy import Action, Decision, Reason
+from sencache.caching.report import as_dict, as_text
+from sencache.tests.toy_records import FIRST, OFF, long_record, outside, over, record, reused
+
+NO_SAVING = "A computed step took"
+
+
+def lines_with(record, words: str) -> list[str]:
+    return [line for line in as_text(record).splitlines() if words in line]
+
+
+def test_a_record_counts_computed_and_reused_evaluations():
+    run = record(FIRST, reused(0.05), reused(0.09), over(0.2), reused(0.03))
+    assert (run.nfe, run.reused, run.speed_up) == (2, 3, 2.5)
+    assert lines_with(run, "evaluations computed") == ["2 of 5 evaluations computed, 3 reused: 2.50x fewer."]
+
+
+def test_seconds_are_medians_so_that_a_slow_first_evaluation_does_not_count():
+    decisions = (FIRST, reused(0.05), over(0.2), reused(0.04), over(0.3))
+    run = record(*decisions, seconds=(60.0, 0.25, 2.0, 0.75, 1.0))
+    assert run.median_seconds(reused=False) == 2.0 and run.median_seconds(reused=True) == 0.5
+    assert run.seconds_saved == (2.0 - 0.25) + (2.0 - 0.75)
+    assert lines_with(run, NO_SAVING) == [
+        "A computed step took 2.000 s, a reused one 0.500 s (medians): about 3.0 s saved."
+    ]
+
+
+def test_where_nothing_was_reused_no_seconds_are_claimed():
+    run = record(FIRST, over(0.2))
+    assert run.median_seconds(reused=True) is None and run.seconds_saved == 0.0
+    assert lines_with(run, NO_SAVING) == []
+
+
+def test_the_report_names_settings_and_table():
+    run = replace(record(FIRST), config=SenCacheConfig("paper", "hold", 0.07, 10), table_name="wan21")
+    settings = "Settings: rule paper, forecast hold, epsilon 0.07, n 10"
+    assert lines_with(run, "Settings") == [settings + ", table wan21."]
+    assert lines_with(replace(run, table_name=""), "Settings") == [settings + "."]
+
+
+def test_the_report_tells_the_predicted_changes():
+    run = record(FIRST, reused(0.02), over(0.5), reused(0.06))
+    assert lines_with(run, "Predicted change") == [
+        "Predicted change: 0.0200 to 0.5000, median 0.0600, against epsilon 0.1."
+    ]
+    assert lines_with(record(FIRST), "Predicted change") == ["Predicted change: nothing to compare."]
+
+
+def test_the_report_counts_why_evaluations_were_computed_most_frequent_first():
+    run = record(FIRST, over(0.2), over(0.3), reused(0.05), outside(0.05), outside(0.05), outside(0.05))
+    assert lines_with(run, "Computed because") == [
+        "Computed because: outside the start-end range (3), predicted change over epsilon (2), "
+        "first evaluation (1)."
+    ]
+
+
+def test_where_everything_was_too_far_the_advice_is_a_larger_epsilon():
+    run = record(FIRST, over(0.32), over(0.25), over(0.4))
+    assert lines_with(run, "Nothing was reused") == [
+        "Nothing was reused: the smallest predicted change was 0.2500; raise epsilon above it."
+    ]
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [(FIRST, outside(0.01), outside(0.5)), (FIRST, over(0.05, budget=0.001), outside(0.02))],
+    ids=["range", "strict"],
+)
+def test_where_epsilon_is_not_what_kept_it_from_reuse_the_advice_is_not_to_raise_it(decisions):
+    advice = lines_with(record(*decisions), "Nothing was reused")
+    assert len(advice) == 1 and "start, end and strict percent" in advice[0] and "epsilon" not in advice[0]
+
+
+def test_where_evaluations_over_epsilon_were_left_the_strict_ones_do_not_count():
+    run = record(FIRST, over(0.05, budget=0.001), over(0.3))
+    assert "0.3000; raise epsilon" in as_text(run)
+
+
+def test_missing_outputs_are_not_blamed_on_a_setting():
+    missing = Decision(Action.COMPUTE, Reason.NO_STORED_OUTPUT, 0.05, 0.1)
+    assert lines_with(record(FIRST, missing, missing), "Nothing was reused") == []
+
+
+def test_reuse_that_is_off_is_said_and_nothing_else_is_advised():
+    text = as_text(record(OFF, OFF, epsilon=0.0))
+    assert "Reuse is off" in text and "raise epsilon" not in text and "little to gain" not in text
+
+
+def test_few_evaluations_are_said_to_gain_little_and_many_are_not():
+    assert "With 4 evaluations in all there is little to gain" in as_text(record(FIRST, *[reused(0.05)] * 3))
+    assert "little to gain" not in as_text(long_record())
+
+
+def test_a_run_that_was_stopped_says_so():
+    assert lines_with(record(FIRST, complete=False), "stopped") == ["The run was stopped before its end."]
+    assert lines_with(record(FIRST), "stopped") == []
+
+
+def test_notes_come_last():
+    run = record(FIRST, reused(0.05), notes=("The table is of another model.", "Really."))
+    assert as_text(run).splitlines()[-2:] == ["The table is of another model.", "Really."]
+
+
+def test_a_good_run_gets_no_advice():
+    assert [line.split()[0] for line in as_text(long_record()).splitlines()] == [
+        "5",
+        "Settings:",
+        "A",
+        "Predicted",
+        "Computed",
+    ]
+
+
+def test_a_run_stopped_before_its_first_evaluation_is_reported_without_a_reason():
+    lines = as_text(record(complete=False)).splitlines()
+    assert lines[0] == "0 of 0 evaluations computed, 0 reused: 0.00x fewer."
+    assert lines[-1] == "The run was stopped before its end."
+    assert not any(line.startswith("Computed because") for line in lines)
+    assert as_dict(record())["reuse_ratio"] == 0.0
+
+
+def test_the_report_as_values_says_the_same():
+    run = record(FIRST, reused(0.05), reused(0.09), over(0.2), node_id="7", table_name="wan21")
+    values = as_dict(run)
+    steps = values.pop("steps")
+    assert values == {
+        "evaluations": 4,
+        "nfe": 2,
+        "reused": 2,
+        "reuse_ratio": 0.5,
+        "speed_up": 2.0,
+        "seconds_computed": 2.0,
+        "seconds_reused": 0.5,
+        "seconds_saved": 3.0,
+        "reasons": {
+            "first evaluation": 1,
+            "predicted change within epsilon": 2,
+            "predicted change over epsilon": 1,
+        },
+        "complete": True,
+        "node_id": "7",
+        "table": "wan21",
+    }
+    assert steps[3] == {
+        "sigma": 0.25,
+        "action": "compute",
+        "reason": "predicted change over epsilon",
+        "score": 0.2,
+        "budget": 0.1,
+        "seconds": 2.0,
+    }
+    assert steps[0]["score"] is None and [step["action"] for step in steps[1:3]] == ["reuse", "reuse"]
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_values_are_json_even_of_a_run_whose_latent_was_not_finite(broken):
+    run = record(FIRST, over(broken), over(0.3), reused(0.05))
+    values = json.loads(json.dumps(as_dict(run), allow_nan=False))
+    assert values == as_dict(run)
+    assert [step["score"] for step in values["steps"]] == [None, None, 0.3, 0.05]
+    assert "Predicted change: 0.0500 to 0.3000" in as_text(run)
