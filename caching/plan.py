@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..calibration.table import SensitivityTable
 from .config import SenCacheConfig, Zones
 from .policy import Action, Decision, Distance, Reason, decide
-
-EPSILON_LIMIT = 16.0
-_BISECTIONS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +73,24 @@ def plan_for_speed_up(
 ) -> Plan:
     """Find the smallest epsilon whose expected speed-up reaches `speed_up`, and return its plan.
 
-    The search bisects, although a larger epsilon may by chance compute once more: then a value a few per cent
-    smaller can reach it too.
-    Where no epsilon does (n, the range or the number of steps forbid it), the plan with the largest epsilon
-    tried comes back: its `speed_up` tells. Raises ValueError for a speed-up below 1 and as `simulate` does.
+    Goes up through every epsilon at which a decision changes, since a larger one may by chance compute once
+    more. Where none reaches it (n, the range or the number of steps forbid it), the fastest plan there is
+    comes back: its `speed_up` tells. Raises ValueError for a speed-up below 1 and as `simulate` does.
     """
     if not speed_up >= 1:
         raise ValueError(f"the wished speed-up is {speed_up}; it must be 1 or more")
-
-    def at(epsilon: float) -> Plan:
-        return simulate(replace(config, epsilon=epsilon), zones, table, sigmas, timesteps)
-
-    low, high = 0.0, EPSILON_LIMIT
-    best = at(high)
-    if best.speed_up < speed_up:
-        return best
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        tried = at(middle)
-        if tried.speed_up >= speed_up:
-            high, best = middle, tried
-        else:
-            low = middle
-    return best
+    epsilon, fastest = math.ulp(0.0), None
+    while True:
+        plan = simulate(replace(config, epsilon=epsilon), zones, table, sigmas, timesteps)
+        if fastest is None or plan.speed_up > fastest.speed_up:
+            fastest = plan
+        over = [
+            decision.score
+            for decision in plan.decisions
+            if decision.score is not None
+            and decision.reason is Reason.OVER_BUDGET
+            and decision.budget == epsilon
+        ]
+        if fastest.speed_up >= speed_up or not over:
+            return fastest
+        epsilon = min(over)

@@ -144,10 +144,16 @@ class SamplingRun:
         return combine(outputs, weights(self.config.forecast, stored.timesteps, self._timestep))
 
     def store(self, branch: Hashable, output: Tensor) -> None:
-        """Keep a branch's raw output at this evaluation; the oldest beyond what the forecast needs goes."""
+        """Keep a branch's raw output at this evaluation; the oldest beyond what the forecast needs goes.
+
+        A second output at one model time, as second-order samplers ask for, takes the place of the first:
+        a line needs two times.
+        """
         if not self.config.reuses:
             return
         stored = self._branches.setdefault(branch, _Branch())
+        if stored.timesteps and stored.timesteps[-1] == self._timestep:
+            del stored.outputs[-1], stored.timesteps[-1]
         while len(stored.outputs) >= HISTORY[self.config.forecast]:
             del stored.outputs[0], stored.timesteps[0]
         stored.outputs.append(self._parked(output))

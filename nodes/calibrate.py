@@ -14,7 +14,7 @@ from ..pictures.curves import draw_table
 from . import table_files
 from .accelerators import refuse_other_accelerator
 from .host_api import aliases, as_image
-from .host_calibration import CalibrationRun, conditioning_digest
+from .host_calibration import CalibrationRun, digest
 from .model_identity import fingerprint, readable_name
 from .model_patch import Sensitivity
 from .wrappers import without_patch
@@ -51,8 +51,18 @@ class SenCacheCalibrate(io.ComfyNode):
                 io.Int.Input(
                     "steps", default=30, min=2, max=1000, tooltip="Sampling steps; the table then serves any."
                 ),
-                io.Combo.Input("sampler", options=comfy.samplers.KSampler.SAMPLERS, default="euler"),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="simple"),
+                io.Combo.Input(
+                    "sampler",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="euler",
+                    tooltip="The sampler you usually sample with.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    default="simple",
+                    tooltip="The scheduler you usually sample with.",
+                ),
                 io.Int.Input(
                     "samples", default=8, min=1, max=256, tooltip="Sampling runs to measure; 8 are enough."
                 ),
@@ -132,9 +142,12 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "steps": str(run.steps),
         "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
         "seed": str(seed),
-        "conditioning": conditioning_digest(run.positive) + conditioning_digest(run.negative),
+        "conditioning": "-".join(
+            digest(embedding for embedding, _ in conds or []) for conds in (run.positive, run.negative)
+        ),
         "latent_shape": ", ".join("x".join(map(str, part.shape[1:])) for part in run.latent_parts()),
         "source": "videos" if run.from_videos else "own trajectories",
+        "latents": digest(run.latent_parts()) if run.from_videos else "empty",
         "dtype": str(run.model.model_dtype()).removeprefix("torch."),
     }
 

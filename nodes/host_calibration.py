@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,9 +138,9 @@ class CalibrationRun:
         return watcher.probe, watcher.evaluations
 
 
-def conditioning_digest(conditioning: list | None) -> str:
-    """Hash a conditioning's embeddings, so that a resumed calibration goes on with the same prompt."""
-    digest = hashlib.sha256()
-    for embedding, _ in conditioning or []:
-        digest.update(embedding.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Hash tensors: a calibration goes on from an earlier one only with the same prompt and videos."""
+    hashed = hashlib.sha256()
+    for tensor in tensors:
+        hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()[:16]

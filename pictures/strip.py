@@ -46,7 +46,9 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
         budget = one.decision.budget
         if budget is not None and budget <= ceiling:
             pen.line([chart.place(index, budget), chart.place(index + 1, budget)], TEXT, SCALE)
-    write(pen, (RIGHT, top + 46), "white line: epsilon", 10, FAINT, "rm")
+    if budgets:
+        shown = "white line" if min(budgets) <= ceiling else "above everything shown"
+        write(pen, (RIGHT, top + 46), f"epsilon {record.config.epsilon:g}: {shown}", 10, FAINT, "rm")
     write(pen, (LEFT, top + 232), "first evaluation", 10, FAINT)
     write(pen, (RIGHT, top + 232), "last evaluation", 10, FAINT, "ra")
 

@@ -30,17 +30,10 @@ def load_scene(scene: Scene) -> Tensor:
 
 
 def crop(frames: Tensor, stride: int, generator: torch.Generator) -> Tensor:
-    """Cut a random clip `[8, 48, 48]` out of a scene: any moment, at one of three places side by side.
-
-    The places lie a network patch (8 pixels) apart: an hour of training is short.
-    """
-
-    def below(limit: int) -> int:
-        return int(torch.randint(limit, (), generator=generator))
-
+    """Cut a clip `[8, 48, 48]` out of a scene's middle, from a random moment on."""
     total, height, width = frames.shape
-    first = below(total - stride * (FRAMES - 1))
-    top, left = (height - HEIGHT) // 2, (width - WIDTH) // 2 + min(8, (width - WIDTH) // 2) * (below(3) - 1)
+    first = int(torch.randint(total - stride * (FRAMES - 1), (), generator=generator))
+    top, left = (height - HEIGHT) // 2, (width - WIDTH) // 2
     return frames[first : first + stride * FRAMES : stride, top : top + HEIGHT, left : left + WIDTH]
 
 

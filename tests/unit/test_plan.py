@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
-from sencache.caching.plan import EPSILON_LIMIT, plan_for_speed_up, simulate
+from sencache.caching.plan import plan_for_speed_up, simulate
 from sencache.caching.policy import Reason
 from sencache.calibration.estimator import TrajectoryProbe
 from sencache.calibration.table import SensitivityTable
@@ -114,10 +114,30 @@ def test_the_smallest_epsilon_for_a_speed_up_is_found(speed_up, epsilon, nfe):
     assert replace(plan.config, epsilon=config.epsilon) == config
 
 
+@pytest.mark.parametrize("speed_up", [1.5, 2.0, 2.5, 3.0])
+def test_no_smaller_epsilon_does_where_the_count_jumps_up_and_down(speed_up):
+    timesteps = [1000.0 - 20 * index for index in range(50)]
+    rough = torch.tensor([[1.0 + 0.8 * math.sin(1.7 * index) for index in range(50)]])
+    rows = {
+        "latent_sensitivity": rough,
+        "time_sensitivity": 0.001 * rough,
+        "latent_drift": torch.full_like(rough, 0.001),
+    }
+    sigmas = [timestep / 1000 for timestep in timesteps]
+    table = SensitivityTable(torch.tensor(timesteps), torch.tensor(sigmas), rows)
+    config = SenCacheConfig(max_reuse=6)
+    found = plan_for_speed_up(speed_up, config, EVERYWHERE, table, sigmas, timesteps).config.epsilon
+    smaller = [found * (0.999 - 0.001 * index) for index in range(600)]
+    plans = [
+        simulate(replace(config, epsilon=one), EVERYWHERE, table, sigmas, timesteps) for one in smaller
+    ]
+    assert all(plan.speed_up < speed_up for plan in plans)
+
+
 def test_a_speed_up_that_n_forbids_gives_the_best_there_is():
     config = SenCacheConfig(max_reuse=1)
     plan = plan_for_speed_up(3.0, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
-    assert plan.speed_up == 2.0 and plan.config.epsilon == EPSILON_LIMIT
+    assert plan.speed_up == 2.0 and plan.config.epsilon == pytest.approx(0.0625)
 
 
 def test_a_speed_up_that_the_range_forbids_gives_the_best_there_is():
