@@ -72,6 +72,11 @@ class ComfyServer:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def address(self) -> str:
+        """Where a browser finds the server."""
+        return f"http://127.0.0.1:{self._port}"
+
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -87,7 +92,7 @@ class ComfyServer:
 
     def _request(self, path: str, body: Any = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", data)
+        request = urllib.request.Request(self.address + path, data)
         if data is not None:
             request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=60) as response:
@@ -120,6 +125,13 @@ class ComfyServer:
                 return dict(history)
             time.sleep(0.1)
         raise TimeoutError(f"the prompt was not done after {seconds} s")
+
+    def wait_for_next(self, seconds: float = 240) -> dict[str, Any]:
+        """Wait for the first prompt that a browser queued, and return its history."""
+        deadline = time.monotonic() + seconds
+        while not (queued := self.get("/history")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return self.wait(next(iter(queued)))
 
     def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
         """Queue a prompt and wait for it."""
