@@ -51,8 +51,8 @@ def workflow() -> dict:
             "table_name": "my tiny wan"}},
         "6": {"class_type": "SenCacheModelPatch", "inputs": {
             "model": model, "sensitivity": ["5", 0], "table": "automatic", "epsilon": 0.1, "n": 4,
-            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0, "strict_percent": 0.0,
-            "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
+            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0,
+            "strict_percent": 0.0, "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
         "7": {"class_type": "KSampler", "inputs": {
             **sampler, "model": ["6", 0], "seed": 7, "sampler_name": "euler", "latent_image": latent,
             "denoise": 1.0}},
