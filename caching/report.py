@@ -63,7 +63,10 @@ def _why_nothing(record: RunRecord) -> list[str]:
     over = [score for score in refused if score > record.config.epsilon]
     if over:
         smallest = f"the smallest predicted change was {min(over):.4f}"
-        return [f"Nothing was reused: {smallest}; raise epsilon above it."]
+        return [
+            f"Nothing was reused: {smallest}; raise epsilon above it. Samplers that add noise at every step "
+            "(SDE, ancestral, LCM) leave little to reuse."
+        ]
     strict = any(score <= record.config.epsilon for score in refused)
     if strict or any(one.reason is Reason.OUTSIDE_RANGE for one in decisions):
         return ["Nothing was reused: start, end and strict percent leave no room for it; widen that range."]
@@ -79,6 +82,12 @@ def _advice(record: RunRecord) -> list[str]:
         advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
     elif record.reused == 0:
         advice += _why_nothing(record)
+    unstored = sum(one.decision.reason is Reason.NO_STORED_OUTPUT for one in record.evaluations)
+    if unstored:
+        advice.append(
+            f"{unstored} evaluations had to be computed although their predicted change was small: what they "
+            "compute had not been stored, because prompts, context windows or guidance changed there."
+        )
     if record.config.reuses and 0 < len(record.evaluations) <= FEW_EVALUATIONS:
         advice.append(
             f"With {len(record.evaluations)} evaluations in all there is little to gain from reuse."

@@ -72,6 +72,7 @@ class SamplingRun:
         `x` is in model-input space; `sigma` and `timestep` hold `[B]` equal values. The device is read once;
         `x` is copied where it becomes the reference, and never changed.
         """
+        self._settle()
         sigma_now, self._timestep, *moved = self._measure(x, sigma, timestep)
         decision = self._decide(x, sigma_now, tuple(moved))
         self._began.append(self._clock())
@@ -129,12 +130,28 @@ class SamplingRun:
         return all(key in self._branches and self._is_current(self._branches[key]) for key in branches)
 
     def compute_instead(self) -> None:
-        """Turn the current reuse, of which nothing was served yet, into a computed evaluation."""
-        if not self.decision.reuse or self._x is None:
+        """Turn the current reuse into a computed evaluation, because the network has to run for a branch.
+
+        Where another branch was already served, only the record says so: the distances still count from the
+        evaluation that served it.
+        """
+        if not self._evaluations or not self._evaluations[-1].decision.reuse:
             return
         decision = replace(self.decision, action=Action.COMPUTE, reason=Reason.NO_STORED_OUTPUT)
         self._evaluations[-1] = replace(self._evaluations[-1], decision=decision)
-        self._take(decision, self._x)
+        if self._x is not None:
+            self._take(decision, self._x)
+
+    def _settle(self) -> None:
+        """Count the last evaluation as computed where nothing was served: somebody went round this run."""
+        if self._x is not None:
+            self.compute_instead()
+        self._x = None
+
+    @property
+    def sigma(self) -> float:
+        """The current evaluation's sigma."""
+        return self._evaluations[-1].sigma
 
     def serve(self, branch: Hashable, device: torch.device) -> Tensor:
         """Return a branch's forecast raw output at the current evaluation, a new tensor on `device`."""
@@ -167,7 +184,8 @@ class SamplingRun:
 
     def finish(self) -> tuple[Evaluation, ...]:
         """Free every tensor and return the evaluations; each one's seconds run until the next began."""
-        self._reference = self._x = None
+        self._settle()
+        self._reference = None
         self._branches.clear()
         ends = [*self._began[1:], self._clock()]
         spans = [end - began for began, end in zip(self._began, ends, strict=False)]

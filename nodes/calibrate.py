@@ -8,6 +8,8 @@ import comfy.samplers
 import comfy.utils
 from comfy_api.latest import io, ui
 
+from ..caching.config import SenCacheConfig
+from ..caching.plan import simulate
 from ..calibration.estimator import Calibration
 from ..calibration.table import SensitivityTable, TableError
 from ..pictures.curves import draw_table
@@ -15,11 +17,13 @@ from . import table_files
 from .accelerators import refuse_other_accelerator
 from .host_api import aliases, as_image
 from .host_calibration import CalibrationRun, digest
-from .model_identity import fingerprint, readable_name
+from .model_identity import fingerprint, readable_name, weights_digest
 from .model_patch import Sensitivity
-from .wrappers import without_patch
+from .wrappers import without_patch, zones_of
 
 NODE = "SenCache Calibrate"
+ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
+EXAMPLES = (0.02, 0.05, 0.1, 0.2)
 
 
 class SenCacheCalibrate(io.ComfyNode):
@@ -49,11 +53,11 @@ class SenCacheCalibrate(io.ComfyNode):
                     "negative", optional=True, tooltip="The negative prompt; without it cfg is 1."
                 ),
                 io.Int.Input(
-                    "steps", default=30, min=2, max=1000, tooltip="Sampling steps; the table then serves any."
+                    "steps", default=30, min=2, max=200, tooltip="Sampling steps; the table then serves any."
                 ),
                 io.Combo.Input(
                     "sampler",
-                    options=comfy.samplers.KSampler.SAMPLERS,
+                    options=[name for name in comfy.samplers.KSampler.SAMPLERS if name not in ADAPTIVE],
                     default="euler",
                     tooltip="The sampler you usually sample with.",
                 ),
@@ -64,7 +68,7 @@ class SenCacheCalibrate(io.ComfyNode):
                     tooltip="The scheduler you usually sample with.",
                 ),
                 io.Int.Input(
-                    "samples", default=8, min=1, max=256, tooltip="Sampling runs to measure; 8 are enough."
+                    "samples", default=8, min=1, max=64, tooltip="Sampling runs to measure; 8 are enough."
                 ),
                 io.Float.Input(
                     "cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance while measuring."
@@ -121,8 +125,11 @@ class SenCacheCalibrate(io.ComfyNode):
             target = table_files.save_target(table_name)
             table, text = _measure(run, samples, seed, target)
             table_files.save_finished(target, table)
-        except (TableError, OSError) as error:
+        except TableError as error:
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
+        except OSError as error:  # its own text holds whole paths
+            reason = error.strerror or type(error).__name__
+            raise ValueError(f"{NODE}: the table {table_name!r} can't be saved: {reason}.") from error
         image = as_image(draw_table(table, table.metadata["model"]))
         shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
         return io.NodeOutput(table, image, text, ui=shown)
@@ -135,16 +142,15 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "name": name,
         "fingerprint": fingerprint(run.model),
         "model": readable_name(run.model),
-        "prediction": type(sampling).__mro__[2].__name__,
+        "prediction": type(sampling).__bases__[-1].__name__,
         "shift": f"{float(getattr(sampling, 'shift', 1.0)):g}",
         "sampler": run.sampler,
         "scheduler": run.scheduler,
         "steps": str(run.steps),
         "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
         "seed": str(seed),
-        "conditioning": "-".join(
-            digest(embedding for embedding, _ in conds or []) for conds in (run.positive, run.negative)
-        ),
+        "conditioning": digest([run.positive, run.negative]),
+        "weights": weights_digest(run.model),
         "latent_shape": ", ".join("x".join(map(str, part.shape[1:])) for part in run.latent_parts()),
         "source": "videos" if run.from_videos else "own trajectories",
         "latents": digest(run.latent_parts()) if run.from_videos else "empty",
@@ -169,11 +175,25 @@ def _measure(
             position += 1
             bar.update_absolute(min(position, samples * each))
 
-        probe, spent = run.sample(seed + calibration.done, advance)
+        probe, spent = run.sample((seed + calibration.done) % 2**64, advance)
         evaluations += spent
         table_files.save_partial(target, calibration.add(probe))
     bar.update_absolute(samples * each)
-    return calibration.finished, _text(calibration.finished, target, evaluations, resumed)
+    text = _text(calibration.finished, target, evaluations, resumed)
+    return calibration.finished, text + "\n" + _expectations(run, calibration.finished)
+
+
+def _expectations(run: CalibrationRun, table: SensitivityTable) -> str:
+    """Say what a few settings of epsilon will do on the calibrated schedule."""
+    sampling = run.model.get_model_object("model_sampling")
+    sigmas = run.sigmas()[:-1]
+    timesteps = sampling.timestep(sigmas).tolist()
+    expected = []
+    for epsilon in EXAMPLES:
+        config = SenCacheConfig(epsilon=epsilon)
+        plan = simulate(config, zones_of(sampling, config), table, sigmas.tolist(), timesteps)
+        expected.append(f"epsilon {epsilon:g}: {plan.nfe} ({plan.speed_up:.1f}x fewer)")
+    return f"Of these {len(timesteps)} steps expect to compute, at " + ", ".join(expected) + "."
 
 
 def _text(table: SensitivityTable, target: table_files.SaveTarget, evaluations: int, resumed: int) -> str:

@@ -11,11 +11,16 @@ from comfy_api.latest import io
 from PIL import Image
 
 
-def advanced() -> dict[str, Any]:
-    """Return the keyword that folds an input away under "advanced", whatever this host calls it."""
-    if "advanced" in inspect.signature(io.Float.Input.__init__).parameters:
-        return {"advanced": True}
-    return {"extra_dict": {"advanced": True}}
+def advanced(widget: Any) -> Any:
+    """Fold an input away under "advanced", and return it.
+
+    Hosts from 0.8 on take `advanced=`, older ones only keep it among an input's extra entries.
+    """
+    if hasattr(widget, "advanced"):
+        widget.advanced = True
+    else:
+        widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
+    return widget
 
 
 def aliases(*names: str) -> dict[str, Any]:

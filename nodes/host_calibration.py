@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ..calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe
+from ..calibration.table import TableError
 from .wrappers import WRAPPER_TYPES, raw_output
 
 _KEY = "sencache_calibrate"
-CALC_COND_BATCH = WRAPPER_TYPES[2]
+_, PREDICT_NOISE, CALC_COND_BATCH = WRAPPER_TYPES
 
 
 class NoisedLatents(comfy.samplers.Sampler):
@@ -47,6 +48,7 @@ class _Watcher:
 
     on_evaluation: Callable[[], None]
     evaluations: int = 0
+    armed: bool = False
     probe: TrajectoryProbe = field(init=False)
     _sigma_at: dict[float, float] = field(default_factory=dict)
     _evaluate: Callable[[Tensor, float], Tensor] | None = None
@@ -58,12 +60,20 @@ class _Watcher:
         assert self._evaluate is not None
         return self._evaluate(x, self._sigma_at[timestep])
 
+    def predict_noise(self, executor: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Look at the first call of each evaluation alone: further ones are guidance such as SLG."""
+        self.armed = True
+        return executor(*args, **kwargs)
+
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: list, x_in: Tensor, sigma: Tensor, model_options: dict
     ) -> list[Tensor]:
         """Let the sampler's evaluation pass, then take its positive branch into the probe."""
         outputs = executor(model, conds, x_in, sigma, model_options)
         self._count()
+        if not self.armed:
+            return outputs
+        self.armed = False
         sampling = model.model_sampling
 
         def evaluate(x: Tensor, sigma_value: float) -> Tensor:
@@ -77,8 +87,10 @@ class _Watcher:
         timestep = sampling.timestep(sigma)
         sigma_now, timestep_now = torch.stack([sigma[0].float(), timestep[0].float()]).tolist()
         self._sigma_at[timestep_now] = sigma_now
-        x = sampling.calculate_input(sigma, x_in)
-        self.probe.observe(x, sigma_now, timestep_now, raw_output(sampling, sigma, outputs[0], x_in))
+        output = raw_output(sampling, sigma, outputs[0], x_in)
+        if not torch.isfinite(output).all():
+            raise TableError("the model gives values that are not numbers here; try another weight dtype")
+        self.probe.observe(sampling.calculate_input(sigma, x_in), sigma_now, timestep_now, output)
         return outputs
 
     def _count(self) -> None:
@@ -124,6 +136,8 @@ class CalibrationRun:
         """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
         watcher = _Watcher(on_evaluation)
         model = self.model.clone()
+        model.model_options.pop("context_handler", None)  # windows would be compared with each other
+        model.add_wrapper_with_key(PREDICT_NOISE, _KEY, watcher.predict_noise)
         model.add_wrapper_with_key(CALC_COND_BATCH, _KEY, watcher.calc_cond_batch)
         latent = comfy.sample.fix_empty_latent_channels(model, self.latent["samples"])
         guider = comfy.samplers.CFGGuider(model)
@@ -138,9 +152,27 @@ class CalibrationRun:
         return watcher.probe, watcher.evaluations
 
 
-def digest(tensors: Iterable[Tensor]) -> str:
-    """Hash tensors: a calibration goes on from an earlier one only with the same prompt and videos."""
+def digest(values: Any) -> str:
+    """Hash every tensor in nested lists and dicts, such as a conditioning: 16 hexadecimal digits.
+
+    A calibration goes on from an earlier one only with the same prompts, images and videos.
+    """
     hashed = hashlib.sha256()
-    for tensor in tensors:
-        hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    for tensor in _tensors(values):
+        if tensor is None:
+            hashed.update(b"none")
+        else:
+            hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return hashed.hexdigest()[:16]
+
+
+def _tensors(values: Any) -> Iterator[Tensor | None]:
+    """Yield the tensors inside nested containers in a fixed order, and None for None."""
+    if values is None or isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        for key in sorted(values, key=str):
+            yield from _tensors(values[key])
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)

@@ -28,8 +28,8 @@ def parameter_count(model: Any) -> int:
 def fingerprint(model: Any) -> str:
     """Hash what defines a model's architecture: 16 hexadecimal digits, the same in every process and dtype.
 
-    Weights, LoRAs and the sampling shift stay out of it: a table is looked up by model time, and serves a
-    model's fp8 file as well as its bf16 one.
+    Weights, LoRAs, the sampling shift and the storage of quantised weights stay out of it: a table is looked
+    up by model time, and serves a model's fp8 file as well as its bf16 one.
     """
     inner = model.model
     sampling = model.get_model_object("model_sampling")
@@ -39,11 +39,26 @@ def fingerprint(model: Any) -> str:
         "unet_config": _plain(inner.model_config.unet_config),
         "latent_format": type(inner.latent_format).__name__,
         "latent_channels": inner.latent_format.latent_channels,
-        "parameters": parameter_count(model),
-        "prediction": [base.__name__ for base in type(sampling).__mro__ if base.__name__ != "ModelSampling"],
+        # the class itself has another name once a shift node has replaced it
+        "prediction": [base.__name__ for base in type(sampling).__mro__[1:]],
         "multiplier": float(getattr(sampling, "multiplier", 1.0)),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def weights_digest(model: Any) -> str:
+    """Hash a sample of the weights and the patches on them: one architecture may hold another expert.
+
+    With patches (a LoRA) the digest holds for this session only, since the host names them at random.
+    """
+    hashed = hashlib.sha256()
+    parameters = sorted(model.model.diffusion_model.state_dict().items())
+    for name, value in parameters[:: max(1, len(parameters) // 16)]:
+        hashed.update(name.encode())
+        hashed.update(value.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    if model.patches:
+        hashed.update(str(model.patches_uuid).encode())
+    return hashed.hexdigest()[:16]
 
 
 def readable_name(model: Any) -> str:

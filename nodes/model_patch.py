@@ -76,7 +76,12 @@ class SenCacheModelPatch(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, table: str = AUTOMATIC, **kwargs: Any) -> str:
-        """Run again when a table file was replaced, added or removed."""
+        """Run again when a table file was replaced, added or removed; a connected table needs none.
+
+        The host passes None for what is linked.
+        """
+        if "sensitivity" in kwargs or table is None:
+            return ""
         try:
             names = [table] if table != AUTOMATIC else table_files.names()
             paths = [table_files.path_of(name) for name in names]
@@ -91,7 +96,7 @@ class SenCacheModelPatch(io.ComfyNode):
 
         The host passes None for a connected input, and nothing for one that is not connected.
         """
-        if table == AUTOMATIC or sensitivity is not NOT_CONNECTED:
+        if table in (AUTOMATIC, None) or sensitivity is not NOT_CONNECTED:
             return True
         try:
             table_files.path_of(str(table))
@@ -139,15 +144,14 @@ class SenCacheModelPatch(io.ComfyNode):
 
 
 def _advanced_inputs() -> list[Any]:
-    percent: dict[str, Any] = {"min": 0.0, "max": 1.0, "step": 0.01, **advanced()}
-    return [
+    percent: dict[str, Any] = {"min": 0.0, "max": 1.0, "step": 0.01}
+    inputs = [
         io.Combo.Input(
             "rule",
             options=list(RULES),
             default=DEFAULTS.rule,
             tooltip="How the change is predicted. 'joint' knows that the changes by latent and by time "
             "partly cancel; 'paper' adds them up as published.",
-            **advanced(),
         ),
         io.Combo.Input(
             "forecast",
@@ -155,7 +159,6 @@ def _advanced_inputs() -> list[Any]:
             default=DEFAULTS.forecast,
             tooltip="What a reused step returns. 'linear' follows the line through the last two computed "
             "outputs; 'hold' repeats the last one, as published.",
-            **advanced(),
         ),
         io.Float.Input(
             "start_percent",
@@ -184,7 +187,6 @@ def _advanced_inputs() -> list[Any]:
             step=0.005,
             round=0.0001,
             tooltip="Epsilon for the first steps, up to strict_percent.",
-            **advanced(),
         ),
         io.Combo.Input(
             "cache_device",
@@ -192,15 +194,14 @@ def _advanced_inputs() -> list[Any]:
             default=DEFAULTS.cache_device,
             tooltip="Where stored outputs wait: beside the model, or in main memory where graphics memory is "
             "short.",
-            **advanced(),
         ),
         io.Boolean.Input(
             "any_model",
             default=False,
             tooltip="Accept a table that was measured on another model. Its numbers may not fit.",
-            **advanced(),
         ),
     ]
+    return [advanced(widget) for widget in inputs]
 
 
 def _choose(model: Any, name: str, sensitivity: SensitivityTable | None) -> tuple[SensitivityTable, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..caching.record import RunRecord
 from ..caching.run import SamplingRun
 from ..calibration.table import SensitivityTable
 from .accelerators import refuse_other_accelerator
+from .branches import branch_keys
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Patch:
         if state is None or not state.run.config.reuses:
             return executor(model, conds, x_in, timestep, model_options)
         run, sampling = state.run, model.model_sampling
-        branches = _branch_keys(state.calls, conds, x_in, options)
+        branches = branch_keys(state.calls, conds, x_in, run.sigma, options)
         state.calls += 1
         wanted = [branch for branch in branches if branch is not None]
         if run.decision.reuse and run.can_serve(wanted):
@@ -152,26 +152,12 @@ class Patch:
                 else sampling.calculate_denoised(timestep, run.serve(branch, x_in.device), x_in)
                 for branch in branches
             ]
-        if state.calls == 1:
-            run.compute_instead()
+        run.compute_instead()
         outputs = executor(model, conds, x_in, timestep, model_options)
         for branch, denoised in zip(branches, outputs, strict=True):
             if branch is not None:
                 run.store(branch, raw_output(sampling, timestep, denoised, x_in))
         return outputs
-
-
-def _branch_keys(call: int, conds: list, x_in: Tensor, options: dict) -> list[Hashable | None]:
-    """Name each slot of this call: ordinal within the evaluation, slot, window and shape; None is no cond.
-
-    The host's own cond ids are not unique (area copies share one), so a branch is named by where it is
-    computed.
-    """
-    window = options.get("context_window")
-    frames = None if window is None else tuple(getattr(window, "index_list", ()))
-    return [
-        None if cond is None else (call, slot, frames, tuple(x_in.shape)) for slot, cond in enumerate(conds)
-    ]
 
 
 def without_patch(model: Any) -> Any:

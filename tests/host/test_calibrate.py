@@ -148,6 +148,69 @@ def test_an_unfinished_calibration_with_other_settings_is_not_mixed_in(calibrate
     assert len(evaluations.branches) == SAMPLES * EVALUATIONS
 
 
+def test_other_weights_are_measured_anew_under_the_same_name(calibrate, evaluations, wan):
+    first = calibrate().args[0]
+    evaluations.branches.clear()
+    other = wan.clone()
+    key = "diffusion_model.head.head.weight"
+    other.add_patches({key: (torch.full_like(wan.model.state_dict()[key], 0.01),)})
+    assert calibrate(model=other).args[0] != first
+    assert len(evaluations.branches) == SAMPLES * EVALUATIONS
+
+
+def test_passes_of_other_guidance_are_not_measured(calibrate, wan):
+    """A guidance that evaluates the negative prompt once more must not mix into the measurement."""
+    import comfy.samplers
+
+    plain = calibrate(samples=1).args[0]
+    guided = wan.clone()
+
+    def once_more(arguments):
+        options = arguments["model_options"].copy()
+        negative, sigma = arguments["uncond"], arguments["sigma"]
+        comfy.samplers.calc_cond_batch(arguments["model"], [negative], arguments["input"], sigma, options)
+        return arguments["denoised"]
+
+    guided.set_model_sampler_post_cfg_function(once_more)
+    measured = calibrate(model=guided, samples=1, table_name="calibration under test", seed=3).args[0]
+    for name, row in plain.rows.items():
+        assert torch.equal(row, measured.rows[name]), name
+
+
+def test_outputs_that_are_not_numbers_are_refused_with_the_way_out(calibrate, wan, monkeypatch):
+    network = wan.model.diffusion_model
+
+    def broken(x, *args, **kwargs):
+        return torch.full_like(x, float("nan"))
+
+    monkeypatch.setattr(network, "forward", broken)
+    with pytest.raises(ValueError, match="SenCache Calibrate: the model gives values that are not numbers"):
+        calibrate()
+
+
+def test_a_folder_that_refuses_the_table_is_named_without_its_path(calibrate):
+    from sencache.nodes import table_files
+
+    target = table_files.save_target("calibration under test")
+    target.path.mkdir(parents=True)
+    try:
+        with pytest.raises(ValueError, match="the table 'calibration under test' can't be saved") as caught:
+            calibrate()
+        assert str(target.path.parent) not in str(caught.value)
+    finally:
+        target.path.rmdir()
+
+
+def test_the_text_says_what_to_expect(calibrate, wan, patch, sample, records):
+    import re
+
+    table, _, text = calibrate(steps=20, samples=1).args
+    expected = int(re.search(r"epsilon 0\.1: (\d+) ", text).group(1))
+    patched = patch(wan, sensitivity=table, epsilon=0.1)
+    sample(patched, steps=20, seed=3)
+    assert abs(records(patched)[-1].nfe - expected) <= 2
+
+
 def test_encoded_videos_are_noised_and_measured_on_the_positive_branch(calibrate, evaluations):
     videos = {"samples": torch.randn(2, *empty_latent()["samples"].shape[1:])}
     table = calibrate(latent=videos, samples=2).args[0]

@@ -87,6 +87,27 @@ def test_another_models_table_is_refused_with_both_names_unless_overridden(wan, 
     patch(wan, sensitivity=other, any_model=True)
 
 
+def test_the_automatic_table_is_found_whatever_the_shift(host, wan, sample, patch, records):
+    shifted = host.NODE_CLASS_MAPPINGS["ModelSamplingSD3"]().patch(wan, 3.0)[0]
+    patched = patch(shifted, epsilon=0.3)
+    sample(patched, steps=12)
+    assert records(patched)[-1].table_name == "tiny_wan.safetensors" and records(patched)[-1].reused > 0
+
+
+def test_a_linked_table_name_is_not_judged_before_it_is_known():
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    assert SenCacheModelPatch.validate_inputs(table=None) is True
+    assert SenCacheModelPatch.fingerprint_inputs(table=None) == ""
+
+
+def test_a_connected_table_makes_the_files_irrelevant(host):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    assert SenCacheModelPatch.validate_inputs(table="gone.safetensors", sensitivity=None) is True
+    assert SenCacheModelPatch.fingerprint_inputs(table="gone.safetensors", sensitivity=None) == ""
+
+
 def test_a_missing_table_is_refused(wan):
     assert "'gone.safetensors'" in refusal(wan, table="gone.safetensors")
 
