@@ -28,15 +28,13 @@ HOST_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 RUN_TIME = ("numpy", "safetensors", "pillow")  # what ComfyUI brings and the host-free half uses
 DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image")
 TEST_TOOLS = ("pytest", "hypothesis", "scikit-image")
-# Idle OpenMP threads that spin take the cores from the ones that work.
-THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Show calibration and reuse on a tiny model, without ComfyUI."""
     session.install(CPU_TORCH, *RUN_TIME, *DEMO_TOOLS)
-    session.run("python", "tests/tiny/demo.py", *session.posargs, env=THREADS)
+    session.run("python", "tests/tiny/demo.py", *session.posargs)
 
 
 @nox.session
@@ -45,14 +43,14 @@ def tests(session: nox.Session) -> None:
     host = _host(session)
     if host is None:
         session.install(CPU_TORCH, *RUN_TIME, *TEST_TOOLS)
-        session.run("pytest", *session.posargs, env=THREADS)
+        session.run("pytest", *session.posargs)
         return
     session.log(f"ComfyUI is in {host}; installing its own requirements, about 6 GB")
     session.install(*HOST_TORCH)
     session.install("-r", str(host / "requirements.txt"), *HOST_TORCH)
     session.install(*TEST_TOOLS)
     # The command, not `python -m pytest`: that puts our folder `nodes` before ComfyUI's module of that name.
-    session.run("pytest", *session.posargs, env={**THREADS, "COMFYUI_PATH": str(host)})
+    session.run("pytest", *session.posargs, env={"COMFYUI_PATH": str(host)})
 
 
 def _host(session: nox.Session) -> Path | None:
