@@ -23,8 +23,8 @@ class SenCacheConfig:
 
     rule: str = "joint"
     forecast: str = "linear"
-    epsilon: float = 0.1
-    max_reuse: int = 4
+    epsilon: float = 0.05
+    max_reuse: int = 10
     start_percent: float = 0.0
     end_percent: float = 1.0
     strict_percent: float = 0.0

@@ -12,7 +12,7 @@ HISTORY = {"hold": 1, "linear": 2}
 def weights(forecast: str, computed_times: Sequence[float], time: float) -> list[float]:
     """Return one weight per computed output, oldest first; they sum to 1.
 
-    `computed_times` are the model times of the last computed outputs (at least one, at most
+    `computed_times` are the times, on any axis, of the last computed outputs (at least one, at most
     `HISTORY[forecast]`) and `time` is the one to predict. "hold" repeats the last output (the paper).
     "linear" extends the line through the last two (ours); with one output, or two at the same time, it holds.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..calibration.table import SensitivityTable
 from .config import SenCacheConfig, Zones
-from .policy import Action, Decision, Distance, Reason, decide
+from .policy import HOLDING_SHARE, Action, Decision, Distance, Reason, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def simulate(
             "this table does not say how fast the latent moves, so nothing can be predicted from it"
         )
     decisions: list[Decision] = []
-    reference, moved, in_a_row = 0, 0.0, 0
+    reference, moved, in_a_row, computed = 0, 0.0, 0, 0
     for index, (sigma, timestep) in enumerate(zip(sigmas, timesteps, strict=True)):
         if index == 0:
             decision = Decision(Action.COMPUTE, Reason.FIRST if config.reuses else Reason.OFF)
@@ -55,12 +55,24 @@ def simulate(
             drift = table.at(timesteps[index - 1]).latent_drift or 0.0
             moved += drift * abs(timestep - timesteps[index - 1])
             distance = Distance((moved,), abs(timestep - timesteps[reference]))
-            decision = decide(config, zones, sigma, table.at(timesteps[reference]), distance, in_a_row)
+            row = table.at(timesteps[reference])
+            decision = decide(config, zones, sigma, row, distance, in_a_row, computed)
         in_a_row = in_a_row + 1 if decision.reuse else 0
         if not decision.reuse:
-            reference, moved = index, 0.0
+            reference, moved, computed = index, 0.0, computed + 1
         decisions.append(decision)
     return Plan(config, tuple(decisions))
+
+
+def _epsilon_needed(decision: Decision, epsilon: float) -> float | None:
+    """Return the epsilon at which a computed evaluation would be reused, None where another cause stands."""
+    if decision.reason is not Reason.OVER_BUDGET or decision.score is None:
+        return None
+    shares = [share for share in (1.0, HOLDING_SHARE) if decision.budget == epsilon * share]
+    if not shares:  # the strict zone has an epsilon of its own
+        return None
+    needed = decision.score / shares[0]
+    return needed if needed * shares[0] >= decision.score else math.nextafter(needed, math.inf)
 
 
 def plan_for_speed_up(
@@ -84,13 +96,7 @@ def plan_for_speed_up(
         plan = simulate(replace(config, epsilon=epsilon), zones, table, sigmas, timesteps)
         if fastest is None or plan.speed_up > fastest.speed_up:
             fastest = plan
-        over = [
-            decision.score
-            for decision in plan.decisions
-            if decision.score is not None
-            and decision.reason is Reason.OVER_BUDGET
-            and decision.budget == epsilon
-        ]
+        over = [needed for one in plan.decisions if (needed := _epsilon_needed(one, epsilon)) is not None]
         if fastest.speed_up >= speed_up or not over:
             return fastest
         epsilon = min(over)

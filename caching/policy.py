@@ -8,6 +8,7 @@ from enum import Enum
 
 from ..calibration.table import Sensitivity
 from .config import SenCacheConfig, Zones
+from .forecast import HISTORY
 
 
 class Action(str, Enum):
@@ -76,6 +77,8 @@ def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance:
     return 0.0 if square < 0 else math.sqrt(square)  # not max(): it would turn a broken latent's NaN into 0
 
 
+HOLDING_SHARE = 1 / 3
+
 SCORES = {"paper": paper_score, "joint": joint_score}
 
 
@@ -95,16 +98,20 @@ def decide(
     sensitivity: Sensitivity,
     distance: Distance,
     reuses_in_a_row: int,
+    computed: int = 2,
 ) -> Decision:
     """Decide on one evaluation after the first, by the sensitivity at the last computed one.
 
     Reuse iff the evaluation lies in the range, its score is at most epsilon there, and fewer than n reuses
-    came before it without a computed one (paper, algorithm 1).
+    came before it without a computed one (paper, algorithm 1). Ours: under the joint rule a third of epsilon
+    counts until `computed` evaluations are as many as the forecast extends, for until then it can only hold.
     """
     if not config.reuses:
         return Decision(Action.COMPUTE, Reason.OFF)
     predicted = score(config.rule, sensitivity, distance)
     budget = zones.epsilon(config, sigma)
+    if config.rule == "joint" and computed < HISTORY[config.forecast]:
+        budget *= HOLDING_SHARE
     if not zones.allows_reuse(sigma):
         return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, predicted, budget)
     if not predicted <= budget:

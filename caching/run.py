@@ -29,12 +29,12 @@ class _Reference:
 
 @dataclass(slots=True)
 class _Branch:
-    """The last computed raw outputs of one branch, oldest first, with their model times.
+    """The last computed raw outputs of one branch, oldest first, with their times on the forecast's axis.
 
     `evaluation` is the ordinal of the evaluation that gave the newest.
     """
 
-    timesteps: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     evaluation: int = 0
 
@@ -44,6 +44,8 @@ class SamplingRun:
 
     Call `begin` once per evaluation; then, for every branch, `serve` where it decided to reuse, or `store`
     what the network gave. `finish` frees the tensors and stops the clock.
+
+    `progress` turns a sigma into the axis along which outputs are extended (ours; model time where it is None).
     """
 
     def __init__(
@@ -52,14 +54,17 @@ class SamplingRun:
         table: SensitivityTable,
         zones: Zones,
         clock: Callable[[], float] = time.perf_counter,
+        progress: Callable[[float], float] | None = None,
     ) -> None:
         self.config = config
         self.decision = Decision(Action.COMPUTE, Reason.FIRST)
         self._table = table
         self._zones = zones
         self._clock = clock
+        self._progress = progress
         self._x: Tensor | None = None
-        self._timestep = math.nan
+        self._timestep = self._time = math.nan
+        self._computed = 0
         self._reference: _Reference | None = None
         self._branches: dict[Hashable, _Branch] = {}
         self._reuses_in_a_row = 0
@@ -72,8 +77,8 @@ class SamplingRun:
         `x` is in model-input space; `sigma` and `timestep` hold `[B]` equal values. The device is read once;
         `x` is copied where it becomes the reference, and never changed.
         """
-        self._settle()
         sigma_now, self._timestep, *moved = self._measure(x, sigma, timestep)
+        self._time = self._timestep if self._progress is None else self._progress(sigma_now)
         decision = self._decide(x, sigma_now, tuple(moved))
         self._began.append(self._clock())
         self._evaluations.append(Evaluation(sigma_now, self._timestep, decision, 0.0))
@@ -97,7 +102,8 @@ class SamplingRun:
         if reference.x.shape != x.shape:
             return Decision(Action.COMPUTE, Reason.NEW_SHAPE)
         distance = Distance(moved, abs(self._timestep - reference.timestep))
-        return decide(self.config, self._zones, sigma, reference.sensitivity, distance, self._reuses_in_a_row)
+        settings = (self.config, self._zones, sigma, reference.sensitivity, distance)
+        return decide(*settings, self._reuses_in_a_row, self._computed)
 
     def _take(self, decision: Decision, x: Tensor) -> None:
         """Take a decision into the state: one more reuse in a row, or a new reference point."""
@@ -110,6 +116,8 @@ class SamplingRun:
         self._reuses_in_a_row = 0
         if decision.reason is Reason.NEW_SHAPE:
             self._branches.clear()
+            self._computed = 0
+        self._computed += 1
         # A branch that is not in use any more, such as a passed context window, would stay to the run's end.
         self._branches = {key: branch for key, branch in self._branches.items() if self._is_current(branch)}
         if self.config.reuses:
@@ -142,12 +150,6 @@ class SamplingRun:
         if self._x is not None:
             self._take(decision, self._x)
 
-    def _settle(self) -> None:
-        """Count the last evaluation as computed where nothing was served: somebody went round this run."""
-        if self._x is not None:
-            self.compute_instead()
-        self._x = None
-
     @property
     def sigma(self) -> float:
         """The current evaluation's sigma."""
@@ -158,23 +160,23 @@ class SamplingRun:
         self._x = None  # only compute_instead needs it; the run should not hold a latent between evaluations
         stored = self._branches[branch]
         outputs = [output.to(device) for output in stored.outputs]
-        return combine(outputs, weights(self.config.forecast, stored.timesteps, self._timestep))
+        return combine(outputs, weights(self.config.forecast, stored.times, self._time))
 
     def store(self, branch: Hashable, output: Tensor) -> None:
         """Keep a branch's raw output at this evaluation; the oldest beyond what the forecast needs goes.
 
-        A second output at one model time, as second-order samplers ask for, takes the place of the first:
-        a line needs two times.
+        A second output at one time, as second-order samplers ask for, takes the place of the first: a line
+        needs two times.
         """
         if not self.config.reuses:
             return
         stored = self._branches.setdefault(branch, _Branch())
-        if stored.timesteps and stored.timesteps[-1] == self._timestep:
-            del stored.outputs[-1], stored.timesteps[-1]
+        if stored.times and stored.times[-1] == self._time:
+            del stored.outputs[-1], stored.times[-1]
         while len(stored.outputs) >= HISTORY[self.config.forecast]:
-            del stored.outputs[0], stored.timesteps[0]
+            del stored.outputs[0], stored.times[0]
         stored.outputs.append(self._parked(output))
-        stored.timesteps.append(self._timestep)
+        stored.times.append(self._time)
         stored.evaluation = len(self._evaluations)
 
     @property
@@ -184,8 +186,7 @@ class SamplingRun:
 
     def finish(self) -> tuple[Evaluation, ...]:
         """Free every tensor and return the evaluations; each one's seconds run until the next began."""
-        self._settle()
-        self._reference = None
+        self._reference = self._x = None
         self._branches.clear()
         ends = [*self._began[1:], self._clock()]
         spans = [end - began for began, end in zip(self._began, ends, strict=False)]

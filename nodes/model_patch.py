@@ -59,7 +59,7 @@ class SenCacheModelPatch(io.ComfyNode):
                     round=0.0001,
                     display_mode=io.NumberDisplay.slider,
                     tooltip="Speed against fidelity: the predicted change of the network's output up to "
-                    "which a step is reused. 0 changes nothing; 0.1 is a good start; more is faster.",
+                    "which a step is reused. 0 changes nothing; 0.05 is a good start; more is faster.",
                 ),
                 io.Int.Input(
                     "n",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.patcher_extension
+import numpy as np
 import torch
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 KEY = "sencache"
 MAX_RECORDS = 32
+_PROGRESS_KNOTS = 256
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 WRAPPER_TYPES = (_WRAPPERS.OUTER_SAMPLE, _WRAPPERS.PREDICT_NOISE, _WRAPPERS.CALC_COND_BATCH)
 
@@ -50,6 +53,17 @@ def zones_of(model_sampling: Any, config: SenCacheConfig) -> Zones:
         end_sigma=-1.0 if config.end_percent >= 1 else sigma_at(config.end_percent),
         strict_sigma=float("inf") if config.strict_percent <= 0 else sigma_at(config.strict_percent),
     )
+
+
+def progress_of(model_sampling: Any) -> Callable[[float], float]:
+    """Return how far sampling has come at a sigma, 0 to 1: the inverse of the host's percent_to_sigma.
+
+    Outputs are extended along this axis: on it a schedule's steps are about equally long, whatever the shift.
+    """
+    percents = np.linspace(0, 1, _PROGRESS_KNOTS + 1)
+    inner = [float(model_sampling.percent_to_sigma(float(percent))) for percent in percents[1:-1]]
+    sigmas = np.array([max(float(model_sampling.sigma_max), inner[0]), *inner, 0.0])
+    return lambda sigma: float(np.interp(sigma, sigmas[::-1], percents[::-1]))
 
 
 class RecordSink:
@@ -97,7 +111,8 @@ class Patch:
         guider = executor.class_obj
         refuse_other_accelerator("SenCache Model Patch", guider.model_options)
         model_sampling = guider.model_patcher.get_model_object("model_sampling")
-        run = SamplingRun(self.config, self.table, zones_of(model_sampling, self.config))
+        zones, progress = zones_of(model_sampling, self.config), progress_of(model_sampling)
+        run = SamplingRun(self.config, self.table, zones, progress=progress)
         options = guider.model_options.setdefault("transformer_options", {})
         options[KEY] = _HostRun(run, model_sampling)
         complete = False
@@ -124,14 +139,18 @@ class Patch:
         logger.info("SenCache: %d of %d evaluations computed.", record.nfe, len(record.evaluations))
 
     def predict_noise(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        """Decide once per evaluation."""
+        """Decide once per evaluation; one in which nobody asked for a branch was computed elsewhere."""
         state = executor.class_obj.model_options.get("transformer_options", {}).get(KEY)
-        if state is not None:
-            x, sigma = args[0], args[1]
-            sampling = state.model_sampling
-            state.calls = 0
-            state.run.begin(sampling.calculate_input(sigma, x), sigma, sampling.timestep(sigma))
-        return executor(*args, **kwargs)
+        if state is None:
+            return executor(*args, **kwargs)
+        x, sigma = args[0], args[1]
+        sampling = state.model_sampling
+        state.calls = 0
+        state.run.begin(sampling.calculate_input(sigma, x), sigma, sampling.timestep(sigma))
+        denoised = executor(*args, **kwargs)
+        if state.calls == 0:
+            state.run.compute_instead()
+        return denoised
 
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: list, x_in: Tensor, timestep: Tensor, model_options: dict

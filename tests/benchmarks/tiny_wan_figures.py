@@ -22,7 +22,7 @@ package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
 import torch  # noqa: E402
-from embedded import MODEL, Evaluator, euler, noise, sample, schedule, zones  # noqa: E402
+from embedded import MODEL, Evaluator, euler, noise, progress, sample, schedule, zones  # noqa: E402
 from prompts import PROMPTS  # noqa: E402
 from quality import psnr, ssim  # noqa: E402
 from sencache.caching.config import SenCacheConfig  # noqa: E402
@@ -61,18 +61,8 @@ SWEEPS: dict[str, list[SenCacheConfig]] = {
     ],
     "joint, hold": [SenCacheConfig(forecast="hold", epsilon=epsilon) for epsilon in (0.03, 0.05, 0.1, 0.2)],
     "joint, linear": [
-        SenCacheConfig(epsilon=epsilon, max_reuse=n)
-        for epsilon, n in (
-            (0.02, 4),
-            (0.03, 4),
-            (0.04, 4),
-            (0.05, 4),
-            (0.07, 4),
-            (0.1, 4),
-            (0.15, 4),
-            (0.2, 6),
-            (0.3, 8),
-        )
+        SenCacheConfig(epsilon=epsilon)
+        for epsilon in (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.1, 0.15, 0.2, 0.3)
     ],
 }
 FEWER = (40, 30, 25, 20, 17, 14, 12, 10, 8)
@@ -200,7 +190,7 @@ def score_ratios(model: TinyWan, table: SensitivityTable) -> dict[str, dict[str,
 def overhead(model: TinyWan, table: SensitivityTable, repeats: int = 200) -> dict[str, float]:
     """Time a computed step, a decision and a served step, medians; cfg 5, both branches."""
     config = SenCacheConfig(epsilon=16.0, max_reuse=10**6, start_percent=0.05)
-    run = SamplingRun(config, table, zones(config))
+    run = SamplingRun(config, table, zones(config), progress=progress)
     evaluator = Evaluator(model, 2, CFG, run)
     sigmas = schedule(STEPS)
     x = noise(3)

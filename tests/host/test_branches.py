@@ -84,3 +84,15 @@ def test_a_run_that_is_gone_round_counts_as_computed(wan, sample, patch, records
     own.model_options["sampler_calc_cond_batch_function"] = own_batching
     assert torch.equal(sample(own, steps=8), sample(wan, steps=8))
     assert records(own)[-1].nfe == 8
+
+
+def test_progress_is_the_inverse_of_the_hosts_percent(host, wan):
+    from sencache.nodes.wrappers import progress_of
+
+    shift = host.NODE_CLASS_MAPPINGS["ModelSamplingSD3"]()
+    for model in (wan, shift.patch(wan, 1.0)[0], shift.patch(wan, 3.0)[0]):
+        sampling = model.get_model_object("model_sampling")
+        progress = progress_of(sampling)
+        found = [progress(sampling.percent_to_sigma(percent)) for percent in (0.0, 0.031, 0.5, 0.77, 0.999)]
+        assert all(abs(a - b) < 2e-3 for a, b in zip(found, (0.0, 0.031, 0.5, 0.77, 0.999), strict=True))
+        assert progress(0.0) == 1.0 and progress(2.0) == 0.0

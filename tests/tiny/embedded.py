@@ -27,6 +27,11 @@ def shifted(uniform: float) -> float:
     return SHIFT * uniform / (1 + (SHIFT - 1) * uniform)
 
 
+def progress(sigma: float) -> float:
+    """Return how far sampling has come at a sigma, 0 to 1; the inverse of `shifted`."""
+    return 1 - sigma / (SHIFT - (SHIFT - 1) * sigma)
+
+
 def schedule(steps: int) -> list[float]:
     """Return ComfyUI's "simple" schedule: `steps + 1` sigmas from 1 to 0."""
     return [shifted((1000 - int(step * 1000 / steps)) / 1000) for step in range(steps)] + [0.0]
@@ -104,7 +109,9 @@ def sample(
     table: SensitivityTable | None = None,
 ) -> tuple[Tensor, RunRecord | None]:
     """Sample one clip; with settings and a table it reuses, and the run's record comes back too."""
-    run = None if config is None or table is None else SamplingRun(config, table, zones(config))
+    run = None
+    if config is not None and table is not None:
+        run = SamplingRun(config, table, zones(config), progress=progress)
     x = noise(seed)
     for _, _, _, x in euler(Evaluator(model, prompt, cfg, run), x, schedule(steps)):
         pass

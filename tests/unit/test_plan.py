@@ -41,7 +41,8 @@ def calibrated(seed: int) -> SensitivityTable:
 
 def foreseen(table: SensitivityTable = CALM, zones: Zones = EVERYWHERE, **settings):
     timesteps = CALM_TIMESTEPS if table is CALM else TIMESTEPS
-    return simulate(SenCacheConfig(**settings), zones, table, SIGMAS, timesteps)
+    config = SenCacheConfig(**{"forecast": "hold", **settings})
+    return simulate(config, zones, table, SIGMAS, timesteps)
 
 
 @pytest.mark.parametrize("rule", ["paper", "joint"])
@@ -60,7 +61,7 @@ def test_a_simulation_foresees_the_evaluations_of_a_real_run(rule, epsilon, max_
 
 def test_where_the_latent_moves_straight_every_decision_is_foreseen_exactly():
     zones = Zones(start_sigma=math.inf, end_sigma=0.22, strict_sigma=0.7)
-    settings = {"epsilon": 0.25, "strict_epsilon": 0.125, "max_reuse": 3}
+    settings = {"forecast": "hold", "epsilon": 0.25, "strict_epsilon": 0.125, "max_reuse": 3}
     run = run_of(CALM, zones, **settings)
     for sigma in SIGMAS:
         run.begin(torch.full((1, 4), sigma), torch.tensor([sigma]), torch.tensor([1024 * sigma]))
@@ -80,12 +81,18 @@ def test_the_latent_moves_on_from_step_to_step_and_is_weighed_where_it_was_compu
         "latent_drift": torch.tensor([[0.004, 0.0]]),
     }
     table = SensitivityTable(knots, knots / 1000, rows)
-    plan = simulate(
-        SenCacheConfig(epsilon=3.0), EVERYWHERE, table, [1, 0.75, 0.5, 0.25], [1000, 750, 500, 250]
-    )
+    config = SenCacheConfig(forecast="hold", epsilon=3.0)
+    plan = simulate(config, EVERYWHERE, table, [1, 0.75, 0.5, 0.25], [1000, 750, 500, 250])
     scores = [2 * 0.004 * 250, 2 * (0.004 + 0.003) * 250, 1 * 0.002 * 250]
     assert [one.score for one in plan.decisions[1:]] == pytest.approx(scores, rel=1e-6)
     assert [one.reuse for one in plan.decisions] == [False, True, False, True]
+
+
+def test_before_there_is_a_line_a_third_of_epsilon_counts():
+    plan = foreseen(forecast="linear", epsilon=0.15, max_reuse=10)  # steps of 0.0625; a third is 0.05
+    assert [one.reuse for one in plan.decisions[:6]] == [False, False, True, True, False, True]
+    assert plan.decisions[1].budget == pytest.approx(0.05) and plan.decisions[2].budget == 0.15
+    assert foreseen(forecast="linear", rule="paper", epsilon=0.15, max_reuse=10).decisions[1].reuse
 
 
 def test_a_plan_counts_its_evaluations():
@@ -106,7 +113,7 @@ def test_with_reuse_off_every_evaluation_is_computed(off):
     [(1.9, 0.0625, 8), (2.0, 0.0625, 8), (2.5, 0.125, 6), (4.0, 0.1875, 4), (5.0, 0.3125, 3)],
 )
 def test_the_smallest_epsilon_for_a_speed_up_is_found(speed_up, epsilon, nfe):
-    config = SenCacheConfig(max_reuse=10)
+    config = SenCacheConfig(forecast="hold", max_reuse=10)
     plan = plan_for_speed_up(speed_up, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.config.epsilon == pytest.approx(epsilon, rel=1e-9)
     assert plan.nfe == nfe and plan.speed_up >= speed_up
@@ -135,14 +142,15 @@ def test_no_smaller_epsilon_does_where_the_count_jumps_up_and_down(speed_up):
 
 
 def test_a_speed_up_that_n_forbids_gives_the_best_there_is():
-    config = SenCacheConfig(max_reuse=1)
+    config = SenCacheConfig(forecast="hold", max_reuse=1)
     plan = plan_for_speed_up(3.0, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.speed_up == 2.0 and plan.config.epsilon == pytest.approx(0.0625)
 
 
 def test_a_speed_up_that_the_range_forbids_gives_the_best_there_is():
     second_half = Zones(start_sigma=0.5, end_sigma=-1.0, strict_sigma=math.inf)
-    plan = plan_for_speed_up(3.0, SenCacheConfig(max_reuse=10), second_half, CALM, SIGMAS, CALM_TIMESTEPS)
+    config = SenCacheConfig(forecast="hold", max_reuse=10)
+    plan = plan_for_speed_up(3.0, config, second_half, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.nfe == 8 and plan.speed_up == 2.0
 
 

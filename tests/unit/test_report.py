@@ -67,7 +67,8 @@ def test_the_report_counts_why_evaluations_were_computed_most_frequent_first():
 def test_where_everything_was_too_far_the_advice_is_a_larger_epsilon():
     run = record(FIRST, over(0.32), over(0.25), over(0.4))
     assert lines_with(run, "Nothing was reused") == [
-        "Nothing was reused: the smallest predicted change was 0.2500; raise epsilon above it."
+        "Nothing was reused: the smallest predicted change was 0.2500; raise epsilon above it. "
+        "Samplers that add noise at every step (SDE, ancestral, LCM) leave little to reuse."
     ]
 
 

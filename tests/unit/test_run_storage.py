@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 
 import pytest
 import torch
+from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.policy import Action, Reason
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import SensitivityTable
@@ -52,7 +54,7 @@ def test_a_branch_can_be_served_once_its_output_is_stored():
 
 
 def test_a_branch_without_an_output_makes_the_evaluation_computed_with_its_reason():
-    run = run_of(UNIT, rule="paper", max_reuse=2)
+    run = run_of(UNIT, rule="paper", epsilon=0.1, max_reuse=2)
     computed(run, 1.0, cond=1.0)
     reused(run, 0.9)
     reused(run, 0.8, x=0.0625)
@@ -214,3 +216,18 @@ def test_tensors_of_another_device_wait_on_the_cpu_and_are_served_there():
     assert {tensor.device.type for tensor in held_tensors(run)} == {"cpu"}
     assert begin(run, x, 0.9).reuse
     assert torch.equal(run.serve("cond", x.device), x)
+
+
+def test_outputs_are_extended_along_the_axis_that_the_run_is_given():
+    run = SamplingRun(
+        SenCacheConfig(epsilon=2.0, start_percent=0.5),
+        UNIT,
+        Zones(start_sigma=0.75, end_sigma=-1.0, strict_sigma=math.inf),
+        progress=lambda sigma: sigma**2,
+    )
+    for sigma in (1.0, 0.8, 0.5):
+        if begin(run, ZEROS, sigma).reuse:
+            served = run.serve("cond", ZEROS.device)
+        else:
+            run.store("cond", ZEROS + sigma**2)  # a line in sigma squared
+    assert torch.allclose(served, ZEROS + 0.25, atol=1e-6)
