@@ -50,7 +50,7 @@ def workflow() -> dict:
             **sampler, "model": model, "latent": latent, "sampler": "euler", "samples": 4, "seed": 0,
             "table_name": "my tiny wan"}},
         "6": {"class_type": "SenCacheModelPatch", "inputs": {
-            "model": model, "sensitivity": ["5", 0], "table": "automatic", "epsilon": 0.1, "n": 4,
+            "model": model, "sensitivity": ["5", 0], "table": "automatic", "epsilon": 0.05, "n": 10,
             "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0,
             "strict_percent": 0.0, "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
         "7": {"class_type": "KSampler", "inputs": {
@@ -63,6 +63,7 @@ def workflow() -> dict:
 def lay_out(page: Page) -> None:
     """Load the workflow into the real frontend and place its nodes."""
     page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
+    page.evaluate("window.app.extensionManager.setting.set('Comfy.Minimap.Visible', false)")
     page.evaluate("prompt => window.app.loadApiJson(prompt, 'sencache')", workflow())
     page.wait_for_timeout(1500)
     page.evaluate(
@@ -73,7 +74,7 @@ def lay_out(page: Page) -> None:
                 if (size) node.setSize(size);
             }
             const canvas = window.app.canvas;
-            canvas.ds.scale = 1; canvas.ds.offset = [60, 10];
+            canvas.ds.scale = 1; canvas.ds.offset = [90, 90];
             canvas.setDirty(true, true);
         }""",
         [PLACES, SIZES],
@@ -86,7 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base) / "server") as server:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            page = browser.new_page(viewport={"width": 1680, "height": 800})
+            page = browser.new_page(viewport={"width": 1720, "height": 880})
             problems: list[str] = []
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.goto(server.address, wait_until="domcontentloaded")
