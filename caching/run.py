@@ -45,7 +45,7 @@ class SamplingRun:
     Call `begin` once per evaluation; then, for every branch, `serve` where it decided to reuse, or `store`
     what the network gave. `finish` frees the tensors and stops the clock.
 
-    `progress` turns a sigma into the axis along which outputs are extended (ours; model time where it is None).
+    `progress` turns a sigma into the axis along which outputs are extended (ours); None means model time.
     """
 
     def __init__(
