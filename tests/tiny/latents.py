@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import math
 
+import einops
 import torch
 from torch import Tensor
 
 BLOCK = 4
 CHANNELS = BLOCK * BLOCK
 TEXT_TOKENS = 8
+FOLD = 2
 # 1 / std of each 4x4 DCT coefficient over the training clips, to the power 0.5, rounded: fine detail stays
 # the quieter part of the latent, as it is in a VAE's.
 GAINS = (0.7, 1.4, 2.1, 3.1, 1.4, 2.1, 2.9, 4.0, 2.1, 2.8, 3.5, 4.7, 3.0, 4.0, 4.6, 5.7)
@@ -36,6 +38,20 @@ def decode_latent(latent: Tensor) -> Tensor:
     blocks = latent.movedim(-4, -1) @ torch.linalg.inv(_basis().double()).to(latent).T
     rows = blocks.unflatten(-1, (BLOCK, BLOCK)).transpose(-3, -2)
     return rows.flatten(-2).flatten(-3, -2)
+
+
+def fold(latent: Tensor) -> Tensor:
+    """Fold each 2x2x2 neighbourhood into channels: `[..., C, T, H, W]` to `[..., 8C, T/2, H/2, W/2]`."""
+    return einops.rearrange(
+        latent, "... c (t p) (h q) (w r) -> ... (c p q r) t h w", p=FOLD, q=FOLD, r=FOLD
+    )
+
+
+def unfold(latent: Tensor) -> Tensor:
+    """Undo `fold`."""
+    return einops.rearrange(
+        latent, "... (c p q r) t h w -> ... c (t p) (h q) (w r)", p=FOLD, q=FOLD, r=FOLD
+    )
 
 
 def prompt_embedding(prompt: int, text_dim: int) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from time_features import timestep_embedding
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,14 +22,6 @@ HEAD_DIM = 128
 LATENT_CHANNELS = 16
 PATCH = (1, 2, 2)
 EPS = 1e-6
-
-
-def timestep_embedding(timestep: Tensor) -> Tensor:
-    """Embed `timestep [B]` (0 to 1000) as cosines and sines, `[B, 256]`."""
-    half = FREQ_DIM // 2
-    frequencies = torch.pow(10000, -torch.arange(half, device=timestep.device).div(half))
-    angles = torch.outer(timestep.float(), frequencies)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def rotary_table(frames: int, height: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -123,7 +116,7 @@ class TinyWan(nn.Module):
         """
         frames, height, width = (size // patch for size, patch in zip(x.shape[2:], PATCH, strict=True))
         tokens = self.patch_embedding(x).flatten(2).transpose(1, 2)
-        e = self.time_embedding(timestep_embedding(timestep).to(x.dtype))
+        e = self.time_embedding(timestep_embedding(timestep, FREQ_DIM).to(x.dtype))
         e6 = self.time_projection(e).unflatten(1, (6, -1))
         context = self.text_embedding(context)
         table = rotary_table(frames, height, width, x.device)
