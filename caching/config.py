@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-RULES = ("joint", "paper")
+RULES = ("plan", "joint", "paper")
 FORECASTS = ("linear", "hold")
 CACHE_DEVICES = ("model", "cpu")
 
@@ -14,17 +14,21 @@ CACHE_DEVICES = ("model", "cpu")
 class SenCacheConfig:
     """What may be reused; `rule="paper"`, `forecast="hold"` are the published method.
 
-    `epsilon` is the tolerated predicted rms change of the network's output (0 and up, outputs have rms near
-    1) and `max_reuse` the paper's n, the most reuses in a row: 0 in either turns reuse off. Evaluations
+    `epsilon` is the tolerated predicted error, 0 and up: under the rule "plan" (ours) the rms error of the
+    finished latent, under "joint" and "paper" the rms change of the network's output since it was last
+    computed. Latents and outputs have rms near 1. A `speed_up` above 1 takes epsilon's place: the least error
+    at that many evaluations per computed one. `max_reuse` is the paper's n, the most reuses in a row. 0 in
+    epsilon or n turns reuse off. Evaluations
     before `start_percent` or from `end_percent` on, shares of the sampling progress from 0 to 1, are always
     computed; before `strict_percent` the tolerance is `strict_epsilon`. `cache_device` says where stored
     outputs wait. Raises ValueError.
     """
 
-    rule: str = "joint"
+    rule: str = "plan"
     forecast: str = "linear"
     epsilon: float = 0.05
-    max_reuse: int = 10
+    speed_up: float = 0.0
+    max_reuse: int = 30
     start_percent: float = 0.0
     end_percent: float = 1.0
     strict_percent: float = 0.0
@@ -39,6 +43,8 @@ class SenCacheConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be a finite number from 0 up")
+        if not (self.speed_up == 0 or (math.isfinite(self.speed_up) and self.speed_up >= 1)):
+            raise ValueError(f"speed_up is {self.speed_up}; it must be 0 (by epsilon) or from 1 up")
         for name in ("start_percent", "end_percent", "strict_percent"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")

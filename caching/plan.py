@@ -1,4 +1,4 @@
-"""Simulates a sampling run from a table and its sigmas, before anything is sampled."""
+"""Says before anything is sampled what a run will compute, and finds the settings for a wished speed-up."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from dataclasses import dataclass, replace
 
 from ..calibration.table import SensitivityTable
 from .config import SenCacheConfig, Zones
+from .optimal import OptimalPlans, PlanFollower, RunPoints, solve
 from .policy import HOLDING_SHARE, Action, Decision, Distance, Reason, decide
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The expected decisions of a run, one per evaluation."""
+    """The expected decisions of a run, one per evaluation.
+
+    `predicted_error` is the rms error of the finished latent, None under the rules that don't predict it.
+    """
 
     config: SenCacheConfig
     decisions: tuple[Decision, ...]
+    predicted_error: float | None = None
 
     @property
     def nfe(self) -> int:
@@ -29,18 +34,65 @@ class Plan:
         return len(self.decisions) / max(1, self.nfe)
 
 
-def simulate(
-    config: SenCacheConfig,
-    zones: Zones,
-    table: SensitivityTable,
-    sigmas: Sequence[float],
-    timesteps: Sequence[float],
+def effective(config: SenCacheConfig, table: SensitivityTable, sigmas: Sequence[float]) -> SenCacheConfig:
+    """Return the settings that a table and a run allow: without modes, or where sigma goes up, no plan can be.
+
+    The joint rule works in its place.
+    """
+    descends = all(after < before for before, after in zip(sigmas, sigmas[1:], strict=False))
+    possible = table.modes is not None and descends and len(sigmas) > 0
+    return config if possible or config.rule != "plan" else replace(config, rule="joint")
+
+
+def optimal_plans(
+    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
+) -> OptimalPlans:
+    """Find every best plan of a run; raises ValueError for a table without modes."""
+    if table.modes is None:
+        raise ValueError("this table was measured without output modes, so nothing can be planned with it")
+    columns = table.modes.guided(points.timesteps, points.cfg).numpy()
+    return solve(columns, points, config.max_reuse, config.forecast == "linear", zones.allows_reuse)
+
+
+def follower(
+    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
+) -> PlanFollower:
+    """Choose the plan that the settings ask for: the least error at a speed-up, or the fastest at an error."""
+    plans = optimal_plans(config, zones, table, points)
+    if config.speed_up > 0:
+        price = plans.within_evaluations(len(points.sigmas) / config.speed_up)
+    else:
+        price = plans.within_error(config.epsilon)
+    return PlanFollower(plans, points, price)
+
+
+def simulate(config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints) -> Plan:
+    """Predict every decision of a run, with epsilon solved for where the settings wish for a speed-up.
+
+    Raises ValueError where the table does not hold what the prediction needs.
+    """
+    config = effective(config, table, points.sigmas)
+    if config.rule != "plan":
+        return _plan_for_speed_up(config, zones, table, points)
+    follow = follower(config, zones, table, points)
+    decisions = []
+    for index, sigma in enumerate(points.sigmas):
+        reuse = config.reuses and follow.reuses(sigma)
+        score = follow.error(sigma)
+        if not reuse:
+            follow.computed(sigma)
+        reason = Reason.WITHIN_BUDGET if reuse else Reason.PLANNED if index else Reason.FIRST
+        decisions.append(Decision(Action.REUSE if reuse else Action.COMPUTE, reason, score))
+    return Plan(config, tuple(decisions), follow.tolerance if config.reuses else 0.0)
+
+
+def _simulate_scores(
+    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
 ) -> Plan:
-    """Predict every decision of a run that evaluates at `sigmas`, model times `timesteps` (no final zero).
+    """Predict the decisions of the rules that compare a score with epsilon.
 
     How far the latent moves is taken from the table's `latent_drift`, summed over the steps since the last
-    computed one: sampling trajectories are nearly straight over that distance. Raises ValueError where the
-    table has no drift (one read from the authors' files).
+    computed one: sampling trajectories are nearly straight over that distance.
     """
     if table.mean("latent_drift") is None:
         raise ValueError(
@@ -48,14 +100,15 @@ def simulate(
         )
     decisions: list[Decision] = []
     reference, moved, in_a_row, computed = 0, 0.0, 0, 0
-    for index, (sigma, timestep) in enumerate(zip(sigmas, timesteps, strict=True)):
+    times = points.timesteps
+    for index, (sigma, timestep) in enumerate(zip(points.sigmas, times, strict=True)):
         if index == 0:
             decision = Decision(Action.COMPUTE, Reason.FIRST if config.reuses else Reason.OFF)
         else:
-            drift = table.at(timesteps[index - 1]).latent_drift or 0.0
-            moved += drift * abs(timestep - timesteps[index - 1])
-            distance = Distance((moved,), abs(timestep - timesteps[reference]))
-            row = table.at(timesteps[reference])
+            drift = table.at(times[index - 1]).latent_drift or 0.0
+            moved += drift * abs(timestep - times[index - 1])
+            distance = Distance((moved,), abs(timestep - times[reference]))
+            row = table.at(times[reference])
             decision = decide(config, zones, sigma, row, distance, in_a_row, computed)
         in_a_row = in_a_row + 1 if decision.reuse else 0
         if not decision.reuse:
@@ -75,28 +128,23 @@ def _epsilon_needed(decision: Decision, epsilon: float) -> float | None:
     return needed if needed * shares[0] >= decision.score else math.nextafter(needed, math.inf)
 
 
-def plan_for_speed_up(
-    speed_up: float,
-    config: SenCacheConfig,
-    zones: Zones,
-    table: SensitivityTable,
-    sigmas: Sequence[float],
-    timesteps: Sequence[float],
+def _plan_for_speed_up(
+    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
 ) -> Plan:
-    """Find the smallest epsilon whose expected speed-up reaches `speed_up`, and return its plan.
+    """Find the smallest epsilon whose expected speed-up reaches the wished one; without a wish, keep epsilon.
 
     Goes up through every epsilon at which a decision changes, since a larger one may by chance compute once
     more. Where none reaches it (n, the range or the number of steps forbid it), the fastest plan there is
-    comes back: its `speed_up` tells. Raises ValueError for a speed-up below 1 and as `simulate` does.
+    comes back: its `speed_up` tells.
     """
-    if not speed_up >= 1:
-        raise ValueError(f"the wished speed-up is {speed_up}; it must be 1 or more")
+    if config.speed_up == 0:
+        return _simulate_scores(config, zones, table, points)
     epsilon, fastest = math.ulp(0.0), None
     while True:
-        plan = simulate(replace(config, epsilon=epsilon), zones, table, sigmas, timesteps)
+        plan = _simulate_scores(replace(config, epsilon=epsilon), zones, table, points)
         if fastest is None or plan.speed_up > fastest.speed_up:
             fastest = plan
         over = [needed for one in plan.decisions if (needed := _epsilon_needed(one, epsilon)) is not None]
-        if fastest.speed_up >= speed_up or not over:
+        if fastest.speed_up >= config.speed_up or not over:
             return fastest
         epsilon = min(over)

@@ -26,6 +26,7 @@ class Reason(str, Enum):
     NEW_SHAPE = "the latent changed its shape"
     OUTSIDE_RANGE = "outside the start-end range"
     MAX_REUSE = "n reuses in a row"
+    PLANNED = "the plan computes here"
     OVER_BUDGET = "predicted change over epsilon"
     NO_STORED_OUTPUT = "no stored output for this branch"
     WITHIN_BUDGET = "predicted change within epsilon"

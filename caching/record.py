@@ -22,7 +22,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """All evaluations of one run and its settings; `node_id` and `prompt_id` say who sampled, where known."""
+    """All evaluations of one run and its settings; `node_id` and `prompt_id` say who sampled, where known.
+
+    Under the rule "plan" `planned` is how many evaluations it meant to compute, and `predicted_error` the rms
+    error of the finished latent that it expected.
+    """
 
     config: SenCacheConfig
     evaluations: tuple[Evaluation, ...]
@@ -31,6 +35,8 @@ class RunRecord:
     prompt_id: str | None = None
     table_name: str = ""
     notes: tuple[str, ...] = ()
+    planned: int | None = None
+    predicted_error: float | None = None
 
     @property
     def reused(self) -> int:

@@ -13,8 +13,11 @@ from torch import Tensor
 from ..calibration.table import Sensitivity, SensitivityTable
 from .config import SenCacheConfig, Zones
 from .forecast import HISTORY, combine, weights
+from .optimal import PlanFollower
 from .policy import Action, Decision, Distance, Reason, decide
 from .record import Evaluation
+
+UNUSUAL_MOVE = 2.0  # times what calibration saw; guidance and prompts alone stay below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class SamplingRun:
     what the network gave. `finish` frees the tensors and stops the clock.
 
     `progress` turns a sigma into the axis along which outputs are extended (ours); None means model time.
+    `follow` is the plan that the rule "plan" needs; the other rules decide by themselves.
     """
 
     def __init__(
@@ -55,13 +59,18 @@ class SamplingRun:
         zones: Zones,
         clock: Callable[[], float] = time.perf_counter,
         progress: Callable[[float], float] | None = None,
+        follow: PlanFollower | None = None,
     ) -> None:
+        if config.reuses and (config.rule == "plan") != (follow is not None):
+            raise ValueError("the rule 'plan' needs a plan to follow, and the others can't have one")
         self.config = config
         self.decision = Decision(Action.COMPUTE, Reason.FIRST)
         self._table = table
         self._zones = zones
         self._clock = clock
         self._progress = progress
+        self.follow = follow
+        self._unexplained = 0.0
         self._x: Tensor | None = None
         self._timestep = self._time = math.nan
         self._computed = 0
@@ -102,8 +111,32 @@ class SamplingRun:
         if reference.x.shape != x.shape:
             return Decision(Action.COMPUTE, Reason.NEW_SHAPE)
         distance = Distance(moved, abs(self._timestep - reference.timestep))
+        if self.follow is not None:
+            return self._as_planned(self.follow, sigma, reference.sensitivity, distance)
         settings = (self.config, self._zones, sigma, reference.sensitivity, distance)
         return decide(*settings, self._reuses_in_a_row, self._computed)
+
+    def _as_planned(
+        self, follow: PlanFollower, sigma: float, sensitivity: Sensitivity, distance: Distance
+    ) -> Decision:
+        """Reuse what the plan reuses, unless the latent moves far more than any calibrated one did.
+
+        Noise that a sampler adds is not in the plan: what it does to the output counts on top.
+        """
+        predicted = follow.error(sigma)
+        if not follow.reuses(sigma):
+            outside = not self._zones.allows_reuse(sigma)
+            reason = Reason.OUTSIDE_RANGE if outside else Reason.PLANNED
+            return Decision(Action.COMPUTE, reason, predicted, follow.tolerance)
+        if sensitivity.latent_drift is not None:
+            expected = UNUSUAL_MOVE * sensitivity.latent_drift * distance.time
+            # not max(): it would turn a broken latent's NaN into 0
+            beyond = [moved - expected for moved in distance.latent if not moved <= expected]
+            self._unexplained += sum(beyond) / max(1, len(beyond)) * sensitivity.latent_sensitivity
+            predicted = math.hypot(predicted or 0.0, self._unexplained * follow.weight(sigma))
+        if not (predicted or 0.0) <= max(follow.tolerance, self.config.epsilon):
+            return Decision(Action.COMPUTE, Reason.OVER_BUDGET, predicted, follow.tolerance)
+        return Decision(Action.REUSE, Reason.WITHIN_BUDGET, predicted, follow.tolerance)
 
     def _take(self, decision: Decision, x: Tensor) -> None:
         """Take a decision into the state: one more reuse in a row, or a new reference point."""
@@ -117,7 +150,12 @@ class SamplingRun:
         if decision.reason is Reason.NEW_SHAPE:
             self._branches.clear()
             self._computed = 0
+            if self.follow is not None:
+                self.follow.forget()
         self._computed += 1
+        self._unexplained = 0.0
+        if self.follow is not None:
+            self.follow.computed(self.sigma)
         # A branch that is not in use any more, such as a passed context window, would stay to the run's end.
         self._branches = {key: branch for key, branch in self._branches.items() if self._is_current(branch)}
         if self.config.reuses:

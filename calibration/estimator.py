@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .modes import OutputModes, from_outputs, sketch
 from .table import SensitivityTable, TableError, merge
 
 Denoise = Callable[[Tensor, float], Tensor]
@@ -74,9 +75,19 @@ class TrajectoryProbe:
     _previous: Point | None = None
     _knots: list[tuple[float, float]] = field(default_factory=list)
     _rows: list[dict[str, Tensor]] = field(default_factory=list)
+    _outputs: list[tuple[float, list[Tensor]]] = field(default_factory=list)
 
-    def observe(self, x: Tensor, sigma: float, timestep: float, output: Tensor) -> None:
-        """Take in the evaluation of `x [B, ...]` (model-input space) that gave the raw `output [B, ...]`."""
+    def observe(
+        self, x: Tensor, sigma: float, timestep: float, output: Tensor, negative: Tensor | None = None
+    ) -> None:
+        """Take in the evaluation of `x [B, ...]` (model-input space) that gave the raw `output [B, ...]`.
+
+        `negative` is the negative branch's output where there is guidance.
+        """
+        while self._outputs and self._outputs[-1][0] <= timestep:
+            del self._outputs[-1]
+        branches = [output] if negative is None else [output, negative]
+        self._outputs.append((timestep, [sketch(one) for one in branches]))
         point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
         previous = self._previous
         if previous is not None and point.timestep < previous.timestep < self._last_knot():
@@ -95,7 +106,11 @@ class TrajectoryProbe:
             raise TableError("a calibration needs at least two sampling steps")
         timestep, sigma = torch.tensor(self._knots, dtype=torch.float32).T
         rows = {name: torch.stack([row[name] for row in self._rows], dim=1) for name in self._rows[0]}
-        return SensitivityTable(timestep, sigma, rows, metadata)
+        return SensitivityTable(timestep, sigma, rows, metadata, self._modes())
+
+    def _modes(self) -> OutputModes:
+        times, outputs = zip(*self._outputs, strict=True)
+        return from_outputs(times, outputs)
 
 
 def probe_latents(

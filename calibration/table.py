@@ -25,11 +25,13 @@ from .checks import (
     validated_rows,
 )
 from .files import check_size, naming, read_small, write_whole
+from .modes import OutputModes
 
 __all__ = ["Sensitivity", "SensitivityTable", "TableError", "from_bytes", "load", "merge", "save", "to_bytes"]
 
 FORMAT_VERSION = "1"
 KNOT_NAMES = ("timestep", "sigma")
+MODE_NAMES = ("modes_timestep", "output_modes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,15 @@ class SensitivityTable:
 
     `timestep [K]` (model time, descending) and `sigma [K]` are the knots; `rows` maps each measured quantity
     to `[S, K]`, one row per calibration sample; everything is float32 and kept as a copy on the CPU.
-    `metadata` holds strings only. Raises TableError for anything else.
+    `metadata` holds strings only; `modes` are None in tables that were measured without them. Raises
+    TableError for anything else.
     """
 
     timestep: Tensor
     sigma: Tensor
     rows: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    modes: OutputModes | None = None
     _knots: list[float] = field(init=False, repr=False)
     _means: dict[str, list[float]] = field(init=False, repr=False)
 
@@ -122,7 +126,17 @@ def merge(first: SensitivityTable, second: SensitivityTable) -> SensitivityTable
     same_rows = first.rows.keys() == second.rows.keys()
     refuse_unless(same_rows, "tables that measured different quantities can't be merged")
     rows = {name: torch.cat([first.rows[name], second.rows[name]]) for name in first.rows}
-    return SensitivityTable(first.timestep, first.sigma, rows, first.metadata)
+    return SensitivityTable(first.timestep, first.sigma, rows, first.metadata, _merged_modes(first, second))
+
+
+def _merged_modes(first: SensitivityTable, second: SensitivityTable) -> OutputModes | None:
+    """Join the modes of two tables; those measured at different times or on other branches are left out."""
+    if first.modes is None or second.modes is None:
+        return None
+    same_times = torch.equal(first.modes.timestep, second.modes.timestep)
+    if not same_times or first.modes.values.shape[1] != second.modes.values.shape[1]:
+        return None
+    return first.modes.merged(first.num_samples, second.modes, second.num_samples)
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -145,6 +159,8 @@ def _with_sorted_header(data: bytes) -> bytes:
 
 def _packed(table: SensitivityTable) -> bytes:
     tensors = {"timestep": table.timestep, "sigma": table.sigma, **table.rows}
+    if table.modes is not None:
+        tensors |= zip(MODE_NAMES, (table.modes.timestep, table.modes.values), strict=True)
     metadata = {**table.metadata, VERSION_KEY: FORMAT_VERSION}
     metadata[DIGEST_KEY] = _digest(tensors, metadata)
     return _with_sorted_header(safetensors.torch.save(tensors, metadata))
@@ -185,11 +201,18 @@ def from_bytes(data: bytes) -> SensitivityTable:
         raise TableError("it is not a safetensors file") from error
     for name in KNOT_NAMES:
         refuse_unless(name in tensors, f"it has no '{name}'")
-    rows = {name: tensor for name, tensor in tensors.items() if name not in KNOT_NAMES}
-    table = SensitivityTable(tensors["timestep"], tensors["sigma"], rows, metadata)
+    rows = {name: tensor for name, tensor in tensors.items() if name not in KNOT_NAMES + MODE_NAMES}
+    table = SensitivityTable(tensors["timestep"], tensors["sigma"], rows, metadata, _modes(tensors))
     whole = metadata.get(DIGEST_KEY) == _digest(tensors, {**table.metadata, VERSION_KEY: FORMAT_VERSION})
     refuse_unless(whole, "it is damaged: its contents do not match its checksum")
     return table
+
+
+def _modes(tensors: Mapping[str, Tensor]) -> OutputModes | None:
+    """Read the modes where the file holds them; one of their two tensors alone is a damaged file."""
+    held = [name for name in MODE_NAMES if name in tensors]
+    refuse_unless(len(held) in (0, len(MODE_NAMES)), f"it has {', '.join(held)} alone of its modes")
+    return OutputModes(*(tensors[name] for name in held)) if held else None
 
 
 def load(path: str | Path) -> SensitivityTable:

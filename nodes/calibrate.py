@@ -19,7 +19,7 @@ from .host_api import aliases, as_image
 from .host_calibration import CalibrationRun, digest
 from .model_identity import fingerprint, readable_name, weights_digest
 from .model_patch import Sensitivity
-from .wrappers import without_patch, zones_of
+from .wrappers import points_of, without_patch, zones_of
 
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
@@ -82,6 +82,12 @@ class SenCacheCalibrate(io.ComfyNode):
                     default="my model",
                     tooltip="The table's file name in models/sencache; it is replaced.",
                 ),
+                io.Sampler.Input(
+                    "own_sampler",
+                    optional=True,
+                    tooltip="For models that only a sampler of their own can sample, such as CogVideoX with "
+                    "VOIDSampler; it wins over 'sampler'.",
+                ),
             ],
             outputs=[
                 Sensitivity.Output(
@@ -117,10 +123,12 @@ class SenCacheCalibrate(io.ComfyNode):
         seed: int,
         table_name: str,
         negative: list | None = None,
+        own_sampler: Any = None,
     ) -> io.NodeOutput:
         """Measure, keeping each finished sample, and save the table; raises ValueError in one sentence."""
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
-        run = CalibrationRun(without_patch(model), positive, negative, latent, steps, sampler, scheduler, cfg)
+        settings = (steps, sampler, scheduler, cfg, own_sampler)
+        run = CalibrationRun(without_patch(model), positive, negative, latent, *settings)
         try:
             target = table_files.save_target(table_name)
             table, text = _measure(run, samples, seed, target)
@@ -144,7 +152,7 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "model": readable_name(run.model),
         "prediction": type(sampling).__bases__[-1].__name__,
         "shift": f"{float(getattr(sampling, 'shift', 1.0)):g}",
-        "sampler": run.sampler,
+        "sampler": run.sampler_name,
         "scheduler": run.scheduler,
         "steps": str(run.steps),
         "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
@@ -186,14 +194,13 @@ def _measure(
 def _expectations(run: CalibrationRun, table: SensitivityTable) -> str:
     """Say what a few settings of epsilon will do on the calibrated schedule."""
     sampling = run.model.get_model_object("model_sampling")
-    sigmas = run.sigmas()[:-1]
-    timesteps = sampling.timestep(sigmas).tolist()
+    points = points_of(sampling, run.sigmas(), run.cfg if run.negative is not None else 1.0)
     expected = []
     for epsilon in EXAMPLES:
         config = SenCacheConfig(epsilon=epsilon)
-        plan = simulate(config, zones_of(sampling, config), table, sigmas.tolist(), timesteps)
+        plan = simulate(config, zones_of(sampling, config), table, points)
         expected.append(f"epsilon {epsilon:g}: {plan.nfe} ({plan.speed_up:.1f}x fewer)")
-    return f"Of these {len(timesteps)} steps expect to compute, at " + ", ".join(expected) + "."
+    return f"Of these {len(points.sigmas)} steps expect to compute, at " + ", ".join(expected) + "."
 
 
 def _text(table: SensitivityTable, target: table_files.SaveTarget, evaluations: int, resumed: int) -> str:

@@ -90,7 +90,9 @@ class _Watcher:
         output = raw_output(sampling, sigma, outputs[0], x_in)
         if not torch.isfinite(output).all():
             raise TableError("the model gives values that are not numbers here; try another weight dtype")
-        self.probe.observe(sampling.calculate_input(sigma, x_in), sigma_now, timestep_now, output)
+        guided = len(conds) > 1 and conds[1] is not None
+        negative = raw_output(sampling, sigma, outputs[1], x_in) if guided else None
+        self.probe.observe(sampling.calculate_input(sigma, x_in), sigma_now, timestep_now, output, negative)
         return outputs
 
     def _count(self) -> None:
@@ -110,6 +112,7 @@ class CalibrationRun:
     sampler: str
     scheduler: str
     cfg: float
+    own_sampler: Any = None
 
     def latent_parts(self) -> list[Tensor]:
         """Return the latent's tensors: one, or one per stream where the model samples sound as well."""
@@ -132,6 +135,15 @@ class CalibrationRun:
         steps = len(self.sigmas()) - 1
         return steps + EXTRA_EVALUATIONS * (steps - 1)
 
+    def _sampler(self) -> Any:
+        own = self.own_sampler
+        return comfy.samplers.sampler_object(self.sampler) if own is None else own
+
+    @property
+    def sampler_name(self) -> str:
+        """The sampler's name as the table's metadata say it."""
+        return self.sampler if self.own_sampler is None else type(self.own_sampler).__name__
+
     def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
         """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
         watcher = _Watcher(on_evaluation)
@@ -144,7 +156,7 @@ class CalibrationRun:
         guided = self.negative is not None and not self.from_videos
         guider.set_conds(self.positive, self.negative if guided else [])
         guider.set_cfg(self.cfg if guided else 1.0)
-        sampler = NoisedLatents() if self.from_videos else comfy.samplers.sampler_object(self.sampler)
+        sampler = NoisedLatents() if self.from_videos else self._sampler()
         noise = comfy.sample.prepare_noise(latent, seed)
         guider.sample(
             noise, latent, sampler, self.sigmas(), self.latent.get("noise_mask"), disable_pbar=True, seed=seed

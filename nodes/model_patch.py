@@ -58,14 +58,25 @@ class SenCacheModelPatch(io.ComfyNode):
                     step=0.005,
                     round=0.0001,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="Speed against fidelity: the predicted change of the network's output up to "
-                    "which a step is reused. 0 changes nothing; 0.05 is a good start; more is faster.",
+                    tooltip="Speed against fidelity: the error that the finished latent may have, as "
+                    "predicted. 0 changes nothing; 0.05 is a good start; more is faster. (Under the rules "
+                    "joint and paper: the predicted change of the network's output.)",
+                ),
+                io.Float.Input(
+                    "speed_up",
+                    default=DEFAULTS.speed_up,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="A wished speed-up in place of epsilon: 2 computes half of the steps, those that "
+                    "matter most. 0 goes by epsilon. Where epsilon or n is 0, nothing is reused all the same.",
                 ),
                 io.Int.Input(
                     "n",
                     default=DEFAULTS.max_reuse,
                     min=0,
-                    max=20,
+                    max=31,
                     tooltip="The most steps reused in a row before one is computed again. 0 turns reuse off.",
                 ),
                 *_advanced_inputs(),
@@ -110,6 +121,7 @@ class SenCacheModelPatch(io.ComfyNode):
         model: Any,
         table: str,
         epsilon: float,
+        speed_up: float,
         n: int,
         rule: str,
         forecast: str,
@@ -128,6 +140,7 @@ class SenCacheModelPatch(io.ComfyNode):
                 rule=rule,
                 forecast=forecast,
                 epsilon=epsilon,
+                speed_up=speed_up,
                 max_reuse=n,
                 start_percent=start_percent,
                 end_percent=end_percent,
@@ -150,8 +163,9 @@ def _advanced_inputs() -> list[Any]:
             "rule",
             options=list(RULES),
             default=DEFAULTS.rule,
-            tooltip="How the change is predicted. 'joint' knows that the changes by latent and by time "
-            "partly cancel; 'paper' adds them up as published.",
+            tooltip="What decides. 'plan' computes where, as measured, a reused step would leave most error in "
+            "the result; 'paper' compares the published score with epsilon; 'joint' does so too, but knows "
+            "that the changes by latent and by time partly cancel.",
         ),
         io.Combo.Input(
             "forecast",
@@ -176,7 +190,7 @@ def _advanced_inputs() -> list[Any]:
             "strict_percent",
             default=DEFAULTS.strict_percent,
             tooltip="Before this share of the sampling strict_epsilon holds instead of epsilon; the paper "
-            "uses 0.2.",
+            "uses 0.2. Not for the rule plan.",
             **percent,
         ),
         io.Float.Input(

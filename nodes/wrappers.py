@@ -15,6 +15,8 @@ from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ..caching.config import SenCacheConfig, Zones
+from ..caching.optimal import RunPoints, step_weights
+from ..caching.plan import effective, follower, simulate
 from ..caching.record import RunRecord
 from ..caching.run import SamplingRun
 from ..calibration.table import SensitivityTable
@@ -25,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 KEY = "sencache"
 MAX_RECORDS = 32
+UNPLANNED = (
+    "This run could not be planned (the table was measured without output modes, or the sampler's sigmas do "
+    "not descend), so the joint rule worked in the plan's place."
+)
 _PROGRESS_KNOTS = 256
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 WRAPPER_TYPES = (_WRAPPERS.OUTER_SAMPLE, _WRAPPERS.PREDICT_NOISE, _WRAPPERS.CALC_COND_BATCH)
@@ -64,6 +70,27 @@ def progress_of(model_sampling: Any) -> Callable[[float], float]:
     inner = [float(model_sampling.percent_to_sigma(float(percent))) for percent in percents[1:-1]]
     sigmas = np.array([max(float(model_sampling.sigma_max), inner[0]), *inner, 0.0])
     return lambda sigma: float(np.interp(sigma, sigmas[::-1], percents[::-1]))
+
+
+def points_of(model_sampling: Any, sigmas: Tensor, cfg: float) -> RunPoints:
+    """Describe the evaluations of a run over `sigmas [K+1]` to the planner, in the host's own terms."""
+    at = sigmas.detach().float().cpu()
+    one, nothing = torch.ones(1, 1), torch.zeros(1, 1)
+    mixed = [
+        [float(model_sampling.noise_scaling(sigma, noise.clone(), clean.clone())) for sigma in at]
+        for noise, clean in ((nothing, one), (one, nothing))
+    ]
+    signal, noise = np.array(mixed)
+    gain = [float(model_sampling.calculate_denoised(sigma, one, nothing)) for sigma in at[:-1]]
+    axis = progress_of(model_sampling)
+    progress = np.array([axis(sigma) for sigma in at[:-1].tolist()])
+    return RunPoints(
+        sigmas=tuple(at[:-1].tolist()),
+        timesteps=tuple(model_sampling.timestep(sigmas[:-1]).float().tolist()),
+        progress=tuple(progress.tolist()),
+        weights=tuple(step_weights(signal, noise, np.array(gain), progress).tolist()),
+        cfg=cfg,
+    )
 
 
 class RecordSink:
@@ -111,8 +138,9 @@ class Patch:
         guider = executor.class_obj
         refuse_other_accelerator("SenCache Model Patch", guider.model_options)
         model_sampling = guider.model_patcher.get_model_object("model_sampling")
-        zones, progress = zones_of(model_sampling, self.config), progress_of(model_sampling)
-        run = SamplingRun(self.config, self.table, zones, progress=progress)
+        sigmas = args[3] if len(args) > 3 else kwargs["sigmas"]
+        cfg = getattr(guider, "cfg", None)
+        run = self.run_over(model_sampling, sigmas, cfg)
         options = guider.model_options.setdefault("transformer_options", {})
         options[KEY] = _HostRun(run, model_sampling)
         complete = False
@@ -124,16 +152,34 @@ class Patch:
             options.pop(KEY, None)
             self._report(run, complete)
 
+    def run_over(self, model_sampling: Any, sigmas: Tensor, cfg: float | None) -> SamplingRun:
+        """Make the state of a run over `sigmas [K+1]`, its plan or its epsilon solved for where wished.
+
+        `cfg` is None for guiders with guidance of another kind; then the calibrated one is taken.
+        """
+        config, table = effective(self.config, self.table, sigmas[:-1].tolist()), self.table
+        zones, follow = zones_of(model_sampling, config), None
+        if config.reuses and (config.rule == "plan" or config.speed_up > 0):
+            calibrated = float(table.metadata.get("cfg", 1.0))
+            points = points_of(model_sampling, sigmas, calibrated if cfg is None else float(cfg))
+            if config.rule == "plan":
+                follow = follower(config, zones, table, points)
+            else:
+                config = simulate(config, zones, table, points).config
+        return SamplingRun(config, table, zones, progress=progress_of(model_sampling), follow=follow)
+
     def _report(self, run: SamplingRun, complete: bool) -> None:
         context = get_executing_context()
         record = RunRecord(
-            config=self.config,
+            config=run.config,
             evaluations=run.finish(),
             complete=complete,
             node_id=None if context is None else str(context.node_id),
             prompt_id=None if context is None else str(context.prompt_id),
             table_name=self.table_name,
-            notes=self.notes,
+            notes=self.notes + ((UNPLANNED,) if run.config.rule != self.config.rule else ()),
+            planned=None if run.follow is None else run.follow.planned,
+            predicted_error=None if run.follow is None else run.follow.tolerance,
         )
         self.sink.records.append(record)
         logger.info("SenCache: %d of %d evaluations computed.", record.nfe, len(record.evaluations))

@@ -1,6 +1,6 @@
 """Measures a tiny model with the Calibrate node in the real ComfyUI, for the pack's `tables/`.
 
-`python tests/tiny/calibrate_shipped.py tiny_wan` with COMFYUI_PATH set, in ComfyUI's environment.
+`python tests/tiny/calibrate_shipped.py wan` with COMFYUI_PATH set, in ComfyUI's environment.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
 from comfy_host import start_host  # noqa: E402
-from host_inputs import conditioning, empty_latent  # noqa: E402
 from sencache.calibration.table import merge, save  # noqa: E402
+from tiny_models import MODELS, sampler_object  # noqa: E402
 
 FIRST_SEED = 1000
 PROMPTS = (1, 5, 8, 12)
@@ -29,7 +29,7 @@ PROMPTS = (1, 5, 8, 12)
 def main() -> None:
     """Load the model through ComfyUI's loader node, calibrate on several prompts, and merge the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="a file in tests/tiny/models, without its ending")
+    parser.add_argument("model", choices=MODELS)
     parser.add_argument("--samples", type=int, default=8, help="over all prompts")
     parser.add_argument("--steps", type=int, default=50)
     arguments = parser.parse_args()
@@ -39,28 +39,29 @@ def main() -> None:
         from sencache.nodes.calibrate import SenCacheCalibrate
 
         table_files.register_folders()
-        model = host.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet(
-            f"{arguments.model}.safetensors", "default"
-        )[0]
+        tiny = MODELS[arguments.model]
+        model = tiny.load(host)
+        own = None if "euler" in tiny.samplers else sampler_object(host, tiny.samplers[0])
         SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
         measured = []
         for index, prompt in enumerate(PROMPTS):
             output = SenCacheCalibrate.execute(
                 model,
-                conditioning(prompt),
-                empty_latent(),
+                tiny.conditioning(prompt),
+                tiny.empty_latent(),
                 arguments.steps,
                 "euler",
                 "simple",
                 arguments.samples // len(PROMPTS),
                 5.0,
                 FIRST_SEED + 100 * index,
-                arguments.model,
-                conditioning(0),
+                tiny.name,
+                tiny.conditioning(0),
+                own,
             )
             print(output.args[2])
             measured.append(output.args[0])
-        save(functools.reduce(merge, measured), ROOT / "tables" / f"{arguments.model}.safetensors")
+        save(functools.reduce(merge, measured), ROOT / "tables" / f"{tiny.name}.safetensors")
 
 
 if __name__ == "__main__":

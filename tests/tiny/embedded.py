@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from latents import prompt_embedding
 from sencache.caching.config import SenCacheConfig, Zones
+from sencache.caching.optimal import RunPoints, step_weights
+from sencache.caching.plan import follower
 from sencache.caching.record import RunRecord
 from sencache.caching.run import SamplingRun
 from sencache.calibration.estimator import TrajectoryProbe
@@ -50,6 +53,19 @@ def zones(config: SenCacheConfig) -> Zones:
     )
 
 
+def points(steps: int, cfg: float) -> RunPoints:
+    """Describe a run's evaluations to the planner, for a flow sampled with Euler steps."""
+    sigmas = np.array(schedule(steps))
+    axis = np.array([progress(sigma) for sigma in sigmas[:-1]])
+    return RunPoints(
+        sigmas=tuple(sigmas[:-1].tolist()),
+        timesteps=tuple((1000 * sigmas[:-1]).tolist()),
+        progress=tuple(axis.tolist()),
+        weights=tuple(step_weights(1 - sigmas, sigmas, sigmas[:-1], axis).tolist()),
+        cfg=cfg,
+    )
+
+
 @dataclass(slots=True)
 class Evaluator:
     """Evaluates both branches of a prompt at once; `run` decides and stores where one is given."""
@@ -76,10 +92,10 @@ class Evaluator:
                 self.run.store(branch, output.clone())
         return outputs
 
-    def velocity(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """Return the guided velocity and the positive branch's own, both of `x`'s shape."""
+    def velocity(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the guided velocity and the positive and negative branch's own, all of `x`'s shape."""
         positive, negative = self.branches(x, sigma)
-        return negative + self.cfg * (positive - negative), positive
+        return negative + self.cfg * (positive - negative), positive, negative
 
 
 def noise(seed: int) -> Tensor:
@@ -89,12 +105,12 @@ def noise(seed: int) -> Tensor:
 
 def euler(
     evaluator: Evaluator, x: Tensor, sigmas: list[float]
-) -> Iterator[tuple[Tensor, float, Tensor, Tensor]]:
-    """Sample, yielding every step's latent, sigma, positive velocity and next latent."""
+) -> Iterator[tuple[Tensor, float, tuple[Tensor, Tensor], Tensor]]:
+    """Sample, yielding every step's latent, sigma, both branches' velocities and next latent."""
     for sigma, following in zip(sigmas, sigmas[1:], strict=False):
-        velocity, positive = evaluator.velocity(x, sigma)
+        velocity, *branches = evaluator.velocity(x, sigma)
         stepped = x + (following - sigma) * velocity
-        yield x, sigma, positive, stepped
+        yield x, sigma, (branches[0], branches[1]), stepped
         x = stepped
 
 
@@ -111,7 +127,9 @@ def sample(
     """Sample one clip; with settings and a table it reuses, and the run's record comes back too."""
     run = None
     if config is not None and table is not None:
-        run = SamplingRun(config, table, zones(config), progress=progress)
+        planned = config.reuses and config.rule == "plan"
+        follow = follower(config, zones(config), table, points(steps, cfg)) if planned else None
+        run = SamplingRun(config, table, zones(config), progress=progress, follow=follow)
     x = noise(seed)
     for _, _, _, x in euler(Evaluator(model, prompt, cfg, run), x, schedule(steps)):
         pass
@@ -132,7 +150,7 @@ def calibrate_sample(
         return output
 
     probe = TrajectoryProbe(denoise)
-    for x, sigma, positive, _ in euler(evaluator, noise(seed), schedule(steps)):
+    for x, sigma, branches, _ in euler(evaluator, noise(seed), schedule(steps)):
         on_evaluation()
-        probe.observe(x, sigma, 1000 * sigma, positive)
+        probe.observe(x, sigma, 1000 * sigma, *branches)
     return probe

@@ -1,0 +1,121 @@
+"""Compares SenCache with everything else an artist could install, inside ComfyUI, on the tiny models.
+
+    python tests/benchmarks/compare.py --teacache FOLDER --magcache FOLDER --spectrum FOLDER
+
+Needs ComfyUI (COMFYUI_PATH) and its environment, with scikit-image, scikit-video, torchmetrics,
+stlpips-pytorch (and IPython and torchsummary, which it imports) and matplotlib. Interrupted, it goes on from
+the finished jobs when called again; `--work` holds them. Writes `results/comparison.json` and the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
+
+from results_page import write_page  # noqa: E402
+from settings import methods, ways  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+SAMPLERS = {"wan": ("euler", "uni_pc", "dpmpp_2m"), "ltxv": ("euler", "uni_pc", "dpmpp_2m"), "cogvideox": ("void",)}
+FOLDERS = ("teacache", "magcache", "spectrum")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One process's work: a method on a model under one way of sampling."""
+
+    model: str
+    sampler: str
+    cfg: float
+    steps: int
+    method: str
+    settings: tuple[dict[str, Any], ...]
+
+    def path(self, work: Path) -> Path:
+        """Return where the task's rows are kept."""
+        name = f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}-{self.method}.json"
+        return work / name.replace("'", "").replace(" ", "_")
+
+    def key(self) -> dict[str, Any]:
+        """Return what tells the task from others."""
+        return {name: getattr(self, name) for name in ("model", "sampler", "cfg", "steps", "method")}
+
+
+def tasks(models: list[str]) -> list[Task]:
+    """List everything to run, the main ways of sampling first."""
+    listed = [
+        Task(model, sampler, cfg, steps, method, tuple(settings))
+        for model in models
+        for sampler, cfg, steps in ways(model, SAMPLERS[model])
+        for method, settings in methods(model, steps, cfg, sampler).items()
+    ]
+    return sorted(listed, key=lambda task: (task.steps, task.cfg) != (50, 5.0))
+
+
+def perform(task: Task, arguments: argparse.Namespace) -> str | None:
+    """Run a task in a process of its own and keep its rows; return what went wrong, if anything."""
+    job = {
+        **task.key(),
+        "clips": arguments.clips,
+        "settings": list(task.settings),
+        "folders": {name: getattr(arguments, name) for name in FOLDERS},
+        "references": str(arguments.work / "uncached"),
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(job, file)
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, str(HERE / "compare_worker.py"), file.name], capture_output=True, text=True
+        )
+    rows = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("ROW ")]
+    if done.returncode != 0:
+        return f"{task.key()}: {done.stderr[-2000:]}"
+    task.path(arguments.work).write_text(json.dumps({**task.key(), "rows": rows}))
+    return None
+
+
+def main() -> None:
+    """Run what is not done yet, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in FOLDERS:
+        parser.add_argument(f"--{name}", help="the pack's folder; without it the page says it was not given")
+    parser.add_argument("--models", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--processes", type=int, default=2, help="each takes one core")
+    parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    listed = tasks(arguments.models)
+    open_tasks = [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
+    failed = []
+    total = sum(len(task.settings) for task in open_tasks)
+    with tqdm(total=total, unit="setting") as bar, ThreadPoolExecutor(arguments.processes) as pool:
+        for first in (True, False):  # the uncached clips are what everything else is compared with
+            batch = [task for task in open_tasks if (task.method == "uncached") == first]
+            running = {pool.submit(perform, task, arguments): task for task in batch}
+            for finished in as_completed(running):
+                bar.update(len(running[finished].settings))
+                problem = finished.result()
+                if problem:
+                    failed.append(problem)
+                    tqdm.write(problem)
+    finished_tasks = [json.loads(one.path(arguments.work).read_text()) for one in listed if one.path(arguments.work).exists()]
+    machine = f"{platform.machine()} CPU, one thread a process, {arguments.processes} processes at a time"
+    write_page(finished_tasks, machine, arguments.clips, HERE / "results")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Runs one method on one model in a process of its own: `compare_worker.py JOB.json`; rows go to stdout.
+
+A row holds one setting's results over all clips. Some accelerators stay on the shared model, so every method
+gets a fresh process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:1] = [str(ROOT / "tests" / name) for name in ("benchmarks", "tiny", "support")]
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules["sencache"] = package
+
+from comfy_host import start_host  # noqa: E402
+from tiny_models import MODELS, TinyModel  # noqa: E402
+from tiny_models import sample as sample_clip  # noqa: E402
+
+FIRST_SEED = 1
+DATA_CLIPS = 128
+
+
+def cases(count: int) -> list[tuple[int, int]]:
+    """Return prompts and seeds: every prompt in turn, no seed that any table was measured on."""
+    return [(1 + index % 13, FIRST_SEED + index) for index in range(count)]
+
+
+@dataclass(slots=True)
+class Counter:
+    """Counts what ran: branches through the first block, and the sampler's evaluations."""
+
+    branches: int = 0
+    evaluations: int = 0
+
+    def watch(self, model: Any) -> None:
+        """Count on the network itself: no accelerator leaves out a block without leaving out them all."""
+        network = model.model.diffusion_model
+        blocks = getattr(network, "blocks", None) or network.transformer_blocks
+        blocks[len(blocks) // 2].register_forward_pre_hook(self._block, with_kwargs=True)
+
+    def _block(self, _: Any, args: tuple, kwargs: dict) -> None:
+        tokens = args[0] if args else kwargs["hidden_states"]
+        self.branches += len(tokens)
+
+    def evaluate(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        """Pass a wrapped evaluation through."""
+        self.evaluations += 1
+        return executor(*args, **kwargs)
+
+
+@dataclass(slots=True)
+class Job:
+    """One method on one model under one way of sampling."""
+
+    model: str
+    method: str
+    sampler: str
+    cfg: float
+    steps: int
+    clips: int
+    settings: list[dict[str, Any]]
+    folders: dict[str, str | None]
+    references: str
+    nodes: ModuleType = field(init=False)
+    tiny: TinyModel = field(init=False)
+    counter: Counter = field(default_factory=Counter)
+
+    def sample(self, model: Any, prompt: int, seed: int, steps: int | None = None) -> Any:
+        """Sample one clip in model space."""
+        steps = self.steps if steps is None else steps
+        return sample_clip(
+            self.nodes, model, self.tiny, prompt, seed, self.sampler, steps, self.cfg
+        )
+
+    def reference_folder(self) -> Path:
+        """Return where the uncached clips of this way of sampling lie."""
+        return Path(self.references) / f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}"
+
+
+def patched(job: Job, base: Any) -> Iterator[tuple[dict[str, Any], Callable[[int, int], Any], Any]]:
+    """Yield every setting, how to sample with it, and the patch whose records tell more."""
+    import peers
+    from host_methods import paper_residual, sencache
+
+    def plain(model: Any) -> Callable[[int, int], Any]:
+        return lambda prompt, seed: job.sample(model, prompt, seed)
+
+    def calibrated(measure: Callable) -> Any:
+        return measure(base.clone(), lambda model, prompt, seed: job.sample(model, prompt, seed))
+
+    measured = None
+    for setting in job.settings:
+        options = {key: value for key, value in setting.items() if key != "label"}
+        if job.method == "uncached":
+            yield setting, plain(base.clone()), None
+        elif job.method == "fewer steps":
+            steps = options["steps"]
+            yield setting, lambda prompt, seed, n=steps: job.sample(base.clone(), prompt, seed, n), None
+        elif job.method.startswith("SenCache"):
+            model, patch = sencache(base, job.tiny, **options)
+            yield setting, plain(model), patch
+        elif job.method in ("EasyCache", "LazyCache"):
+            yield setting, plain(peers.native(base, job.method, **options)), None
+        elif job.method == "Spectrum":
+            if job.model != "wan":
+                raise peers.NotRunning("the pack patches Wan only")
+            yield setting, plain(peers.spectrum(base, job.folders["spectrum"], **options)), None
+        elif job.method == "TeaCache":
+            if job.model != "wan":
+                raise peers.NotRunning(
+                    "its LTX-Video path needs a function that ComfyUI no longer has"
+                    if job.model == "ltxv"
+                    else "the pack does not know this model"
+                )
+            measured = measured or calibrated(peers.fit_teacache)
+            signal = measured if options.pop("signal") == "fitted" else [1.0, 0.0]
+            model = peers.teacache(base, job.folders["teacache"], coefficients=signal, **options)
+            yield setting, plain(model), None
+        elif job.method == "MagCache":
+            if job.model != "wan":
+                raise peers.NotRunning("the pack does not know this model")
+            measured = calibrated(peers.measure_magnitudes) if measured is None else measured
+            yield setting, plain(peers.magcache(base, job.folders["magcache"], ratios=measured, **options)), None
+        elif job.method == "authors' reuse":
+            yield setting, plain(paper_residual(base, job.tiny, **options)), None
+        else:
+            raise ValueError(f"no method is called {job.method!r}")
+
+
+def run(job: Job) -> Iterator[dict[str, Any]]:
+    """Sample every setting over all clips, and compare with the uncached ones."""
+    import comfy.patcher_extension
+    import torch
+    from clips import Clips
+    from metrics import Metrics
+    from safetensors.torch import load_file, save_file
+
+    from peers import NotRunning
+
+    base = job.tiny.load(job.nodes)
+    job.counter.watch(base)
+    generator = torch.Generator().manual_seed(0)
+    metrics = Metrics((Clips().batch(DATA_CLIPS, generator)[0].clamp(-1, 1) + 1) / 2)
+    folder = job.reference_folder()
+    branches = 1 if job.cfg == 1 else 2
+    counting = comfy.patcher_extension.WrappersMP.PREDICT_NOISE
+    base.add_wrapper_with_key(counting, "count", job.counter.evaluate)
+    try:
+        for setting, sample, patch in patched(job, base):
+            rows, latents = [], []
+            for prompt, seed in cases(job.clips):
+                job.counter.branches = job.counter.evaluations = 0
+                began = time.perf_counter()
+                latent = job.tiny.to_pictures(sample(prompt, seed))
+                seconds = time.perf_counter() - began
+                row = {"nfe": job.counter.branches / branches, "evaluations": job.counter.evaluations}
+                if patch is not None:
+                    record = patch.sink.records[-1]
+                    row |= {"planned": record.planned, "predicted_error": record.predicted_error}
+                path = folder / f"{prompt}-{seed}.safetensors"
+                if job.method == "uncached":
+                    folder.mkdir(parents=True, exist_ok=True)
+                    save_file({"latent": latent.contiguous()}, path)
+                row |= {"seconds": seconds} | metrics.against(latent, load_file(path)["latent"])
+                rows.append(row)
+                latents.append(latent)
+            yield {"setting": setting, "clips": rows, "distance": metrics.distance_to_data(latents)}
+    except (NotRunning, ImportError, AttributeError, TypeError, RuntimeError) as error:
+        yield {"not_running": f"{type(error).__name__}: {error}" if type(error) is not NotRunning else str(error)}
+
+
+def main() -> None:
+    """Read the job, run it, and print one JSON row per setting."""
+    job = Job(**json.loads(Path(sys.argv[1]).read_text()))
+    job.tiny = MODELS[job.model]
+    with tempfile.TemporaryDirectory() as scratch:
+        job.nodes = start_host(Path(scratch))
+        import torch
+        from sencache.nodes.table_files import register_folders
+
+        register_folders()
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            for row in run(job):
+                print("ROW " + json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

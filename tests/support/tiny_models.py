@@ -1,0 +1,73 @@
+"""The tiny trained models as ComfyUI loads and samples them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from host_inputs import conditioning
+from latents import unfold
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TinyModel:
+    """One model: its latent's shape, the samplers that suit it, and how its latent becomes the 16-channel one."""
+
+    name: str
+    latent_shape: tuple[int, ...]
+    samplers: tuple[str, ...]
+    to_pictures: Callable[[Tensor], Tensor] = lambda latent: latent
+    needs_mask: bool = False  # of the prompt's tokens; the text encoder's node gives it
+
+    def load(self, nodes: ModuleType) -> Any:
+        """Load the model through the ordinary loader node."""
+        return nodes.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet(f"{self.name}.safetensors", "default")[0]
+
+    def conditioning(self, prompt: int) -> list:
+        """Return ComfyUI's conditioning for a prompt number."""
+        embedding, extras = conditioning(prompt)[0]
+        if self.needs_mask:
+            extras = {**extras, "attention_mask": torch.ones(embedding.shape[:2], dtype=torch.int64)}
+        return [[embedding, extras]]
+
+    def empty_latent(self) -> dict[str, Tensor]:
+        """Return an empty latent of the model's own size."""
+        return {"samples": torch.zeros(self.latent_shape)}
+
+
+K_SAMPLERS = ("euler", "uni_pc", "dpmpp_2m")
+MODELS = {
+    "wan": TinyModel("tiny_wan", (1, 16, 8, 12, 12), K_SAMPLERS),
+    "ltxv": TinyModel("tiny_ltxv", (1, 128, 4, 6, 6), K_SAMPLERS, unfold, needs_mask=True),
+    "cogvideox": TinyModel("tiny_cogvideox", (1, 16, 8, 12, 12), ("void",)),
+}
+
+
+def sampler_object(nodes: ModuleType, name: str) -> Any:
+    """Return one of the host's samplers; "void" is the one that CogVideoX needs."""
+    import comfy.samplers
+
+    if name == "void":
+        return nodes.NODE_CLASS_MAPPINGS["VOIDSampler"].execute().args[0]
+    return comfy.samplers.sampler_object(name)
+
+
+def sample(
+    nodes: ModuleType, model: Any, tiny: TinyModel, prompt: int, seed: int, sampler: str, steps: int, cfg: float
+) -> Tensor:
+    """Sample one clip as SamplerCustomAdvanced does; return its latent in model space."""
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(tiny.conditioning(prompt), tiny.conditioning(0))
+    guider.set_cfg(cfg)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
+    noise = torch.randn(tiny.latent_shape, generator=torch.Generator().manual_seed(seed))
+    latent = torch.zeros(tiny.latent_shape)
+    chosen = sampler_object(nodes, sampler)
+    samples = guider.sample(noise, latent, chosen, sigmas, disable_pbar=True, seed=seed)
+    return model.model.latent_format.process_in(samples)
