@@ -81,7 +81,7 @@ def sketch(output: Tensor) -> Tensor:
     if flat.shape[1] > MAX_ELEMENTS:
         at = torch.linspace(0, flat.shape[1] - 1, MAX_ELEMENTS, dtype=torch.float64).long()
         flat = flat[:, at.to(flat.device)]
-    return flat.float().cpu()
+    return flat.to("cpu", torch.float32, copy=True)
 
 
 def from_outputs(timesteps: Sequence[float], outputs: Sequence[Sequence[Tensor]]) -> OutputModes:

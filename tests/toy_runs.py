@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
+from sencache.caching.optimal import RunPoints
 from sencache.caching.policy import Decision
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import SensitivityTable
 from torch import Tensor
 
+JOINT = {"rule": "joint", "max_reuse": 10}
 EVERYWHERE = Zones(start_sigma=math.inf, end_sigma=-1.0, strict_sigma=math.inf)
 
 
@@ -22,8 +25,15 @@ def flat_table(**values: float) -> SensitivityTable:
 
 
 def run_of(table: SensitivityTable, zones: Zones = EVERYWHERE, clock=lambda: 0.0, **settings) -> SamplingRun:
-    """Return a fresh run with the given settings."""
-    return SamplingRun(SenCacheConfig(**settings), table, zones, clock)
+    """Return a fresh run with the given settings; the joint rule unless they name another."""
+    return SamplingRun(SenCacheConfig(**{**JOINT, **settings}), table, zones, clock)
+
+
+def points_at(sigmas: Sequence[float], timesteps: Sequence[float], cfg: float = 1.0) -> RunPoints:
+    """Describe Euler steps of a flow whose schedule has no shift, ending at 0."""
+    ends = [*sigmas[1:], 0.0]
+    weights = tuple(sigma - end for sigma, end in zip(sigmas, ends, strict=True))
+    return RunPoints(tuple(sigmas), tuple(timesteps), tuple(1 - s for s in sigmas), weights, cfg)
 
 
 def begin(run: SamplingRun, x: Tensor, sigma: float) -> Decision:

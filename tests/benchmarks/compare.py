@@ -31,36 +31,46 @@ SAMPLERS = {"wan": ("euler", "uni_pc", "dpmpp_2m"), "ltxv": ("euler", "uni_pc", 
 FOLDERS = ("teacache", "magcache", "spectrum")
 
 
+PACKS = ("TeaCache", "MagCache", "Spectrum")  # stay on the shared model, so each gets its own process
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One process's work: a method on a model under one way of sampling."""
+    """One process's work: methods on a model under one way of sampling."""
 
     model: str
     sampler: str
     cfg: float
     steps: int
-    method: str
-    settings: tuple[dict[str, Any], ...]
+    name: str
+    methods: dict[str, list[dict[str, Any]]]
 
     def path(self, work: Path) -> Path:
         """Return where the task's rows are kept."""
-        name = f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}-{self.method}.json"
-        return work / name.replace("'", "").replace(" ", "_")
+        return work / f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}-{self.name}.json"
 
     def key(self) -> dict[str, Any]:
-        """Return what tells the task from others."""
-        return {name: getattr(self, name) for name in ("model", "sampler", "cfg", "steps", "method")}
+        """Return what tells the way of sampling from others."""
+        return {name: getattr(self, name) for name in ("model", "sampler", "cfg", "steps")}
+
+    @property
+    def settings(self) -> int:
+        """How many settings there are to run."""
+        return sum(len(settings) for settings in self.methods.values())
 
 
 def tasks(models: list[str]) -> list[Task]:
-    """List everything to run, the main ways of sampling first."""
-    listed = [
-        Task(model, sampler, cfg, steps, method, tuple(settings))
-        for model in models
-        for sampler, cfg, steps in ways(model, SAMPLERS[model])
-        for method, settings in methods(model, steps, cfg, sampler).items()
-    ]
-    return sorted(listed, key=lambda task: (task.steps, task.cfg) != (50, 5.0))
+    """List everything to run: the main ways of sampling first, in each the uncached clips first."""
+    listed = []
+    for model in models:
+        for sampler, cfg, steps in ways(model, SAMPLERS[model]):
+            found = methods(model, steps, cfg, sampler)
+            groups = {"uncached": ["uncached"], "rest": [m for m in found if m not in (*PACKS, "uncached")]}
+            groups |= {pack: [pack] for pack in PACKS if pack in found}
+            for name, members in groups.items():
+                chosen = {member: found[member] for member in members}
+                listed.append(Task(model, sampler, cfg, steps, name, chosen))
+    return sorted(listed, key=lambda task: (task.name != "uncached", (task.steps, task.cfg) != (50, 5.0)))
 
 
 def perform(task: Task, arguments: argparse.Namespace) -> str | None:
@@ -68,7 +78,7 @@ def perform(task: Task, arguments: argparse.Namespace) -> str | None:
     job = {
         **task.key(),
         "clips": arguments.clips,
-        "settings": list(task.settings),
+        "methods": task.methods,
         "folders": {name: getattr(arguments, name) for name in FOLDERS},
         "references": str(arguments.work / "uncached"),
     }
@@ -80,7 +90,7 @@ def perform(task: Task, arguments: argparse.Namespace) -> str | None:
         )
     rows = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("ROW ")]
     if done.returncode != 0:
-        return f"{task.key()}: {done.stderr[-2000:]}"
+        return f"{task.key()} {task.name}: {done.stderr[-2000:]}"
     task.path(arguments.work).write_text(json.dumps({**task.key(), "rows": rows}))
     return None
 
@@ -100,18 +110,19 @@ def main() -> None:
     listed = tasks(arguments.models)
     open_tasks = [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
     failed = []
-    total = sum(len(task.settings) for task in open_tasks)
+    total = sum(task.settings for task in open_tasks)
     with tqdm(total=total, unit="setting") as bar, ThreadPoolExecutor(arguments.processes) as pool:
         for first in (True, False):  # the uncached clips are what everything else is compared with
-            batch = [task for task in open_tasks if (task.method == "uncached") == first]
+            batch = [task for task in open_tasks if (task.name == "uncached") == first]
             running = {pool.submit(perform, task, arguments): task for task in batch}
             for finished in as_completed(running):
-                bar.update(len(running[finished].settings))
+                bar.update(running[finished].settings)
                 problem = finished.result()
                 if problem:
                     failed.append(problem)
                     tqdm.write(problem)
-    finished_tasks = [json.loads(one.path(arguments.work).read_text()) for one in listed if one.path(arguments.work).exists()]
+    kept = [one.path(arguments.work) for one in listed if one.path(arguments.work).exists()]
+    finished_tasks = [json.loads(path.read_text()) for path in kept]
     machine = f"{platform.machine()} CPU, one thread a process, {arguments.processes} processes at a time"
     write_page(finished_tasks, machine, arguments.clips, HERE / "results")
     sys.exit(1 if failed else 0)

@@ -1,7 +1,6 @@
-"""Runs one method on one model in a process of its own: `compare_worker.py JOB.json`; rows go to stdout.
+"""Runs methods on one model in a process of their own: `compare_worker.py JOB.json`; rows go to stdout.
 
-A row holds one setting's results over all clips. Some accelerators stay on the shared model, so every method
-gets a fresh process.
+A row holds one setting's results over all clips. Packs that stay on the shared model get a fresh process each.
 """
 
 from __future__ import annotations
@@ -60,15 +59,14 @@ class Counter:
 
 @dataclass(slots=True)
 class Job:
-    """One method on one model under one way of sampling."""
+    """Methods with their settings on one model under one way of sampling."""
 
     model: str
-    method: str
     sampler: str
     cfg: float
     steps: int
     clips: int
-    settings: list[dict[str, Any]]
+    methods: dict[str, list[dict[str, Any]]]
     folders: dict[str, str | None]
     references: str
     nodes: ModuleType = field(init=False)
@@ -87,7 +85,7 @@ class Job:
         return Path(self.references) / f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}"
 
 
-def patched(job: Job, base: Any) -> Iterator[tuple[dict[str, Any], Callable[[int, int], Any], Any]]:
+def patched(job: Job, method: str, base: Any) -> Iterator[tuple[dict[str, Any], Callable[[int, int], Any], Any]]:
     """Yield every setting, how to sample with it, and the patch whose records tell more."""
     import peers
     from host_methods import paper_residual, sencache
@@ -99,23 +97,23 @@ def patched(job: Job, base: Any) -> Iterator[tuple[dict[str, Any], Callable[[int
         return measure(base.clone(), lambda model, prompt, seed: job.sample(model, prompt, seed))
 
     measured = None
-    for setting in job.settings:
+    for setting in job.methods[method]:
         options = {key: value for key, value in setting.items() if key != "label"}
-        if job.method == "uncached":
+        if method == "uncached":
             yield setting, plain(base.clone()), None
-        elif job.method == "fewer steps":
+        elif method == "fewer steps":
             steps = options["steps"]
             yield setting, lambda prompt, seed, n=steps: job.sample(base.clone(), prompt, seed, n), None
-        elif job.method.startswith("SenCache"):
+        elif method.startswith("SenCache"):
             model, patch = sencache(base, job.tiny, **options)
             yield setting, plain(model), patch
-        elif job.method in ("EasyCache", "LazyCache"):
-            yield setting, plain(peers.native(base, job.method, **options)), None
-        elif job.method == "Spectrum":
+        elif method in ("EasyCache", "LazyCache"):
+            yield setting, plain(peers.native(base, method, **options)), None
+        elif method == "Spectrum":
             if job.model != "wan":
                 raise peers.NotRunning("the pack patches Wan only")
             yield setting, plain(peers.spectrum(base, job.folders["spectrum"], **options)), None
-        elif job.method == "TeaCache":
+        elif method == "TeaCache":
             if job.model != "wan":
                 raise peers.NotRunning(
                     "its LTX-Video path needs a function that ComfyUI no longer has"
@@ -126,37 +124,25 @@ def patched(job: Job, base: Any) -> Iterator[tuple[dict[str, Any], Callable[[int
             signal = measured if options.pop("signal") == "fitted" else [1.0, 0.0]
             model = peers.teacache(base, job.folders["teacache"], coefficients=signal, **options)
             yield setting, plain(model), None
-        elif job.method == "MagCache":
+        elif method == "MagCache":
             if job.model != "wan":
                 raise peers.NotRunning("the pack does not know this model")
             measured = calibrated(peers.measure_magnitudes) if measured is None else measured
             yield setting, plain(peers.magcache(base, job.folders["magcache"], ratios=measured, **options)), None
-        elif job.method == "authors' reuse":
+        elif method == "authors' reuse":
             yield setting, plain(paper_residual(base, job.tiny, **options)), None
         else:
-            raise ValueError(f"no method is called {job.method!r}")
+            raise ValueError(f"no method is called {method!r}")
 
 
-def run(job: Job) -> Iterator[dict[str, Any]]:
-    """Sample every setting over all clips, and compare with the uncached ones."""
-    import comfy.patcher_extension
-    import torch
-    from clips import Clips
-    from metrics import Metrics
+def measured_clips(job: Job, method: str, base: Any, metrics: Any) -> Iterator[dict[str, Any]]:
+    """Sample every setting of a method over all clips, and compare with the uncached ones."""
+    from peers import NotRunning
     from safetensors.torch import load_file, save_file
 
-    from peers import NotRunning
-
-    base = job.tiny.load(job.nodes)
-    job.counter.watch(base)
-    generator = torch.Generator().manual_seed(0)
-    metrics = Metrics((Clips().batch(DATA_CLIPS, generator)[0].clamp(-1, 1) + 1) / 2)
-    folder = job.reference_folder()
-    branches = 1 if job.cfg == 1 else 2
-    counting = comfy.patcher_extension.WrappersMP.PREDICT_NOISE
-    base.add_wrapper_with_key(counting, "count", job.counter.evaluate)
+    folder, branches = job.reference_folder(), 1 if job.cfg == 1 else 2
     try:
-        for setting, sample, patch in patched(job, base):
+        for setting, sample, patch in patched(job, method, base):
             rows, latents = [], []
             for prompt, seed in cases(job.clips):
                 job.counter.branches = job.counter.evaluations = 0
@@ -168,15 +154,35 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
                     record = patch.sink.records[-1]
                     row |= {"planned": record.planned, "predicted_error": record.predicted_error}
                 path = folder / f"{prompt}-{seed}.safetensors"
-                if job.method == "uncached":
+                if method == "uncached":
                     folder.mkdir(parents=True, exist_ok=True)
                     save_file({"latent": latent.contiguous()}, path)
                 row |= {"seconds": seconds} | metrics.against(latent, load_file(path)["latent"])
                 rows.append(row)
                 latents.append(latent)
             yield {"setting": setting, "clips": rows, "distance": metrics.distance_to_data(latents)}
-    except (NotRunning, ImportError, AttributeError, TypeError, RuntimeError) as error:
-        yield {"not_running": f"{type(error).__name__}: {error}" if type(error) is not NotRunning else str(error)}
+    except NotRunning as error:
+        yield {"not_running": str(error)}
+    except Exception as error:  # a peer's own failure is a result
+        yield {"not_running": f"{type(error).__name__}: {error}"}
+
+
+def run(job: Job) -> Iterator[dict[str, Any]]:
+    """Run every method in turn on one loaded model."""
+    import comfy.patcher_extension
+    import torch
+    from clips import Clips
+    from metrics import Metrics
+
+    base = job.tiny.load(job.nodes)
+    job.counter.watch(base)
+    generator = torch.Generator().manual_seed(0)
+    metrics = Metrics((Clips().batch(DATA_CLIPS, generator)[0].clamp(-1, 1) + 1) / 2)
+    counting = comfy.patcher_extension.WrappersMP.PREDICT_NOISE
+    base.add_wrapper_with_key(counting, "count", job.counter.evaluate)
+    for method in job.methods:
+        for row in measured_clips(job, method, base, metrics):
+            yield {"method": method, **row}
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def methods(model: str, steps: int, cfg: float, sampler: str) -> dict[str, Setti
     if sampler in ("euler", "void"):
         peers["EasyCache"] += _each("threshold", (0.02, 0.1), protected=False)
         return ours | variants | peers
-    return ours | {"SenCache, paper's rule, hold": variants["SenCache, paper's rule, hold"]} | peers
+    return ours | {name: settings[::2] if len(settings) > 4 else settings for name, settings in peers.items()}
 
 
 def ways(model: str, samplers: tuple[str, ...]) -> list[tuple[str, float, int]]:

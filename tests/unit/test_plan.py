@@ -8,17 +8,26 @@ from dataclasses import replace
 import pytest
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
-from sencache.caching.plan import plan_for_speed_up, simulate
+from sencache.caching.plan import Plan
+from sencache.caching.plan import simulate as simulate_points
 from sencache.caching.policy import Reason
 from sencache.calibration.estimator import TrajectoryProbe
 from sencache.calibration.table import SensitivityTable
-from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, euler, flat_table, run_of
+from sencache.tests.toy_runs import EVERYWHERE, JOINT, LinearNetwork, euler, flat_table, points_at, run_of
 
 STEPS = 16
 SIGMAS = [1 - step / STEPS for step in range(STEPS)]
 TIMESTEPS = [1000 * sigma for sigma in SIGMAS]
 CALM = flat_table(latent_sensitivity=1.0, time_sensitivity=0.0, latent_drift=1 / 1024)
 CALM_TIMESTEPS = [1024 * sigma for sigma in SIGMAS]  # so that every step's score is 1/16, without rounding
+
+
+def simulate(config, zones, table, sigmas, timesteps) -> Plan:
+    return simulate_points(config, zones, table, points_at(sigmas, timesteps))
+
+
+def plan_for_speed_up(speed_up, config, zones, table, sigmas, timesteps) -> Plan:
+    return simulate(replace(config, speed_up=speed_up), zones, table, sigmas, timesteps)
 
 
 def noise(seed: int) -> torch.Tensor:
@@ -41,7 +50,7 @@ def calibrated(seed: int) -> SensitivityTable:
 
 def foreseen(table: SensitivityTable = CALM, zones: Zones = EVERYWHERE, **settings):
     timesteps = CALM_TIMESTEPS if table is CALM else TIMESTEPS
-    config = SenCacheConfig(**{"forecast": "hold", **settings})
+    config = SenCacheConfig(**{**JOINT, "forecast": "hold", **settings})
     return simulate(config, zones, table, SIGMAS, timesteps)
 
 
@@ -81,7 +90,7 @@ def test_the_latent_moves_on_from_step_to_step_and_is_weighed_where_it_was_compu
         "latent_drift": torch.tensor([[0.004, 0.0]]),
     }
     table = SensitivityTable(knots, knots / 1000, rows)
-    config = SenCacheConfig(forecast="hold", epsilon=3.0)
+    config = SenCacheConfig(rule="joint", forecast="hold", epsilon=3.0)
     plan = simulate(config, EVERYWHERE, table, [1, 0.75, 0.5, 0.25], [1000, 750, 500, 250])
     scores = [2 * 0.004 * 250, 2 * (0.004 + 0.003) * 250, 1 * 0.002 * 250]
     assert [one.score for one in plan.decisions[1:]] == pytest.approx(scores, rel=1e-6)
@@ -113,12 +122,12 @@ def test_with_reuse_off_every_evaluation_is_computed(off):
     [(1.9, 0.0625, 8), (2.0, 0.0625, 8), (2.5, 0.125, 6), (4.0, 0.1875, 4), (5.0, 0.3125, 3)],
 )
 def test_the_smallest_epsilon_for_a_speed_up_is_found(speed_up, epsilon, nfe):
-    config = SenCacheConfig(forecast="hold", max_reuse=10)
+    config = SenCacheConfig(rule="joint", forecast="hold", max_reuse=10)
     plan = plan_for_speed_up(speed_up, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.config.epsilon == pytest.approx(epsilon, rel=1e-9)
     assert plan.nfe == nfe and plan.speed_up >= speed_up
     assert foreseen(**{"max_reuse": 10, "epsilon": epsilon * 0.9999}).speed_up < speed_up
-    assert replace(plan.config, epsilon=config.epsilon) == config
+    assert replace(plan.config, epsilon=config.epsilon, speed_up=0.0) == config
 
 
 @pytest.mark.parametrize("speed_up", [1.5, 2.0, 2.5, 3.0])
@@ -132,7 +141,7 @@ def test_no_smaller_epsilon_does_where_the_count_jumps_up_and_down(speed_up):
     }
     sigmas = [timestep / 1000 for timestep in timesteps]
     table = SensitivityTable(torch.tensor(timesteps), torch.tensor(sigmas), rows)
-    config = SenCacheConfig(max_reuse=6)
+    config = SenCacheConfig(rule="joint", max_reuse=6)
     found = plan_for_speed_up(speed_up, config, EVERYWHERE, table, sigmas, timesteps).config.epsilon
     smaller = [found * (0.999 - 0.001 * index) for index in range(600)]
     plans = [
@@ -142,27 +151,27 @@ def test_no_smaller_epsilon_does_where_the_count_jumps_up_and_down(speed_up):
 
 
 def test_a_speed_up_that_n_forbids_gives_the_best_there_is():
-    config = SenCacheConfig(forecast="hold", max_reuse=1)
+    config = SenCacheConfig(rule="joint", forecast="hold", max_reuse=1)
     plan = plan_for_speed_up(3.0, config, EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.speed_up == 2.0 and plan.config.epsilon == pytest.approx(0.0625)
 
 
 def test_a_speed_up_that_the_range_forbids_gives_the_best_there_is():
     second_half = Zones(start_sigma=0.5, end_sigma=-1.0, strict_sigma=math.inf)
-    config = SenCacheConfig(forecast="hold", max_reuse=10)
+    config = SenCacheConfig(rule="joint", forecast="hold", max_reuse=10)
     plan = plan_for_speed_up(3.0, config, second_half, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.nfe == 8 and plan.speed_up == 2.0
 
 
 def test_a_speed_up_of_one_reuses_nothing():
-    plan = plan_for_speed_up(1.0, SenCacheConfig(), EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
+    plan = plan_for_speed_up(1.0, SenCacheConfig(rule="joint"), EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
     assert plan.nfe == STEPS
 
 
-@pytest.mark.parametrize("speed_up", [0.99, 0.0, -2.0, math.nan])
+@pytest.mark.parametrize("speed_up", [0.99, -2.0, math.nan])
 def test_a_speed_up_below_one_is_refused(speed_up):
-    with pytest.raises(ValueError, match=f"the wished speed-up is {speed_up}; it must be 1 or more"):
-        plan_for_speed_up(speed_up, SenCacheConfig(), EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
+    with pytest.raises(ValueError, match=f"speed_up is {speed_up}; it must be 0 .by epsilon. or from 1 up"):
+        plan_for_speed_up(speed_up, SenCacheConfig(rule="joint"), EVERYWHERE, CALM, SIGMAS, CALM_TIMESTEPS)
 
 
 def test_a_table_without_drift_is_refused():
@@ -170,9 +179,9 @@ def test_a_table_without_drift_is_refused():
     with pytest.raises(ValueError, match="does not say how fast the latent moves"):
         foreseen(without)
     with pytest.raises(ValueError, match="does not say how fast the latent moves"):
-        plan_for_speed_up(2.0, SenCacheConfig(), EVERYWHERE, without, SIGMAS, TIMESTEPS)
+        plan_for_speed_up(2.0, SenCacheConfig(rule="joint"), EVERYWHERE, without, SIGMAS, TIMESTEPS)
 
 
 def test_sigmas_and_model_times_of_different_number_are_refused():
     with pytest.raises(ValueError):
-        simulate(SenCacheConfig(), EVERYWHERE, CALM, SIGMAS, TIMESTEPS[:-1])
+        simulate(SenCacheConfig(rule="joint"), EVERYWHERE, CALM, SIGMAS, TIMESTEPS[:-1])

@@ -130,7 +130,7 @@ def test_before_the_strict_zones_end_the_strict_epsilon_is_the_budget():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rule": "sum"}, "rule is 'sum'; it must be one of joint, paper"),
+        ({"rule": "sum"}, "rule is 'sum'; it must be one of plan, joint, paper"),
         ({"forecast": "cubic"}, "forecast is 'cubic'; it must be one of linear, hold"),
         ({"cache_device": "cuda"}, "cache_device is 'cuda'; it must be one of model, cpu"),
         ({"epsilon": -0.1}, "epsilon is -0.1; it must be a finite number from 0 up"),
