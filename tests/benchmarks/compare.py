@@ -63,8 +63,8 @@ def tasks(models: list[str]) -> list[Task]:
     """List everything to run: the main ways of sampling first, in each the uncached clips first."""
     listed = []
     for model in models:
-        for sampler, cfg, steps in ways(model, SAMPLERS[model]):
-            found = methods(model, steps, cfg, sampler)
+        for sampler, cfg, steps in ways(SAMPLERS[model]):
+            found = methods(steps, cfg, sampler)
             groups = {"uncached": ["uncached"], "rest": [m for m in found if m not in (*PACKS, "uncached")]}
             groups |= {pack: [pack] for pack in PACKS if pack in found}
             for name, members in groups.items():

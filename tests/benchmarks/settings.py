@@ -7,8 +7,9 @@ from typing import Any
 PAPER = {"rule": "paper", "forecast": "hold"}
 STRICT = {"max_reuse": 3, "strict_percent": 0.2, "strict_epsilon": 0.01}
 SHARES = (2.0, 2.5, 3.0, 4.0, 5.0, 6.25, 7.0)
-FEW_SHARES = (2.0, 3.0, 4.0)
-EPSILONS = (0.02, 0.05, 0.1, 0.2)
+FEW_SHARES = (2.0, 3.0, 4.0, 6.25)
+FEWEST_SHARES = (2.0, 3.0, 4.0)
+MAIN = (50, 5.0)
 
 Settings = list[dict[str, Any]]
 
@@ -21,21 +22,40 @@ def _each(name: str, values: tuple[float, ...], **fixed: Any) -> Settings:
     return [_named(**{name: value}, **fixed) for value in values]
 
 
-def _fewer(steps: int, shares: tuple[float, ...]) -> Settings:
-    return _each("steps", tuple(sorted({max(2, round(steps / share)) for share in shares}, reverse=True)))
-
-
-def methods(model: str, steps: int, cfg: float, sampler: str) -> dict[str, Settings]:
-    """Return every method with its settings for one way of sampling; the uncached run comes first."""
-    main = (steps, cfg) == (50, 5.0)
-    shares = SHARES if main else FEW_SHARES
-    ours = {
+def _ours(steps: int, shares: tuple[float, ...]) -> dict[str, Settings]:
+    fewer = sorted({max(2, round(steps / share)) for share in shares}, reverse=True)
+    return {
         "uncached": [{"label": "uncached"}],
-        "fewer steps": _fewer(steps, shares),
+        "fewer steps": _each("steps", tuple(fewer)),
         "SenCache": _each("speed_up", shares),
     }
-    peers: dict[str, Settings] = {
-        "EasyCache": _each("threshold", (0.005, 0.02, 0.1, 0.3)),
+
+
+def _variants() -> dict[str, Settings]:
+    """Return our other rules and forecasts, the paper's among them."""
+    return {
+        "SenCache by epsilon": _each("epsilon", (0.02, 0.05, 0.1, 0.2)),
+        "SenCache, hold": _each("speed_up", (2.0, 3.0, 4.0), forecast="hold"),
+        "SenCache, paper's rule, hold": _each("epsilon", (0.07, 0.15, 0.3), **PAPER, max_reuse=10)
+        + _each("epsilon", (0.1, 2.0), **PAPER, **STRICT),
+        "SenCache, joint rule, linear": _each("epsilon", (0.03, 0.07, 0.15), rule="joint", max_reuse=10),
+    }
+
+
+def _peers(broad: bool) -> dict[str, Settings]:
+    """Return the peers' settings: a broad range, or those that proved best on the first sampler."""
+    if not broad:
+        return {
+            "EasyCache": _each("threshold", (0.005,)),
+            "LazyCache": _each("threshold", (0.2, 0.35), protected=False),
+            "TeaCache": _each("threshold", (0.05, 0.08, 0.12), signal="raw"),
+            "MagCache": [_named(threshold=0.04, most=1)],
+            "Spectrum": [_named(flex=0.0, warmup=5)],
+            "authors' reuse": _each("epsilon", (0.1, 0.2), max_reuse=10),
+        }
+    return {
+        "EasyCache": _each("threshold", (0.005, 0.02, 0.1, 0.3))
+        + _each("threshold", (0.02, 0.1), protected=False),
         "LazyCache": _each("threshold", (0.1, 0.2, 0.35, 0.6), protected=False),
         "TeaCache": _each("threshold", (0.05, 0.08, 0.12, 0.25), signal="raw")
         + _each("threshold", (0.02, 0.05, 0.1), signal="fitted"),
@@ -43,28 +63,23 @@ def methods(model: str, steps: int, cfg: float, sampler: str) -> dict[str, Setti
             _named(threshold=threshold, most=most)
             for threshold, most in ((0.04, 1), (0.08, 2), (0.15, 4), (0.3, 6))
         ],
-        "Spectrum": [
-            _named(flex=flex, warmup=warmup) for flex, warmup in ((0.0, 5), (0.4, 5), (0.75, 5), (2.0, 5))
-        ],
+        "Spectrum": [_named(flex=flex, warmup=5) for flex in (0.0, 0.4, 0.75, 2.0)],
         "authors' reuse": _each("epsilon", (0.1, 0.4), **STRICT)
         + _each("epsilon", (0.1, 0.2, 0.5), max_reuse=10),
     }
-    if not main:
-        return ours | {name: peers[name][::2] for name in ("EasyCache", "LazyCache", "TeaCache")}
-    variants = {
-        "SenCache by epsilon": _each("epsilon", EPSILONS),
-        "SenCache, hold": _each("speed_up", (2.0, 3.0, 4.0), forecast="hold"),
-        "SenCache, paper's rule, hold": _each("epsilon", (0.07, 0.15, 0.3), **PAPER, max_reuse=10)
-        + _each("epsilon", (0.1, 2.0), **PAPER, **STRICT),
-        "SenCache, joint rule, linear": _each("epsilon", (0.03, 0.07, 0.15), rule="joint", max_reuse=10),
-    }
+
+
+def methods(steps: int, cfg: float, sampler: str) -> dict[str, Settings]:
+    """Return every method with its settings for one way of sampling; the uncached run comes first."""
+    if (steps, cfg) != MAIN:
+        some = {name: _peers(broad=False)[name][-1:] for name in ("LazyCache", "TeaCache")}
+        return _ours(steps, FEWEST_SHARES) | some
     if sampler in ("euler", "void"):
-        peers["EasyCache"] += _each("threshold", (0.02, 0.1), protected=False)
-        return ours | variants | peers
-    return ours | {name: settings[::2] if len(settings) > 4 else settings for name, settings in peers.items()}
+        return _ours(steps, SHARES) | _variants() | _peers(broad=True)
+    return _ours(steps, FEW_SHARES) | _peers(broad=False)
 
 
-def ways(model: str, samplers: tuple[str, ...]) -> list[tuple[str, float, int]]:
+def ways(samplers: tuple[str, ...]) -> list[tuple[str, float, int]]:
     """Return the ways of sampling (sampler, cfg, steps) that a model is compared in."""
     first = samplers[0]
     everywhere = [(sampler, 5.0, 50) for sampler in samplers]

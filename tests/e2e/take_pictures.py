@@ -22,6 +22,7 @@ sys.modules["sencache"] = package
 from comfy_server import ComfyServer  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
+from workflows import artist_workflow  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium")
@@ -35,36 +36,12 @@ PLACES = {
 SIZES = {"5": (370, 560), "6": (330, 420), "7": (330, 290), "8": (420, 330)}
 
 
-def workflow() -> dict:
-    """Return the artist's workflow in API format."""
-    model, positive, negative, latent = ["1", 0], ["2", 0], ["3", 0], ["4", 0]
-    sampler = {"steps": STEPS, "cfg": 5.0, "scheduler": "simple", "positive": positive, "negative": negative}
-    return {
-        "1": {"class_type": "UNETLoader",
-              "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"}},
-        "2": {"class_type": "TinyPrompt", "inputs": {"prompt": 2}},
-        "3": {"class_type": "TinyPrompt", "inputs": {"prompt": 0}},
-        "4": {"class_type": "EmptyHunyuanLatentVideo",
-              "inputs": {"width": 96, "height": 96, "length": 29, "batch_size": 1}},
-        "5": {"class_type": "SenCacheCalibrate", "inputs": {
-            **sampler, "model": model, "latent": latent, "sampler": "euler", "samples": 4, "seed": 0,
-            "table_name": "my tiny wan"}},
-        "6": {"class_type": "SenCacheModelPatch", "inputs": {
-            "model": model, "sensitivity": ["5", 0], "table": "automatic", "epsilon": 0.05, "n": 10,
-            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0,
-            "strict_percent": 0.0, "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
-        "7": {"class_type": "KSampler", "inputs": {
-            **sampler, "model": ["6", 0], "seed": 7, "sampler_name": "euler", "latent_image": latent,
-            "denoise": 1.0}},
-        "8": {"class_type": "SenCacheStats", "inputs": {"model": ["6", 0], "samples": ["7", 0]}},
-    }  # fmt: skip
-
-
 def lay_out(page: Page) -> None:
     """Load the workflow into the real frontend and place its nodes."""
     page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
     page.evaluate("window.app.extensionManager.setting.set('Comfy.Minimap.Visible', false)")
-    page.evaluate("prompt => window.app.loadApiJson(prompt, 'sencache')", workflow())
+    workflow = artist_workflow(STEPS, STEPS, 4, "my tiny wan")
+    page.evaluate("prompt => window.app.loadApiJson(prompt, 'sencache')", workflow)
     page.wait_for_timeout(1500)
     page.evaluate(
         """([places, sizes]) => {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import re
 import time
@@ -11,6 +10,7 @@ import pytest
 from comfy_server import ComfyServer, QueueError
 from PIL import Image
 from safetensors.torch import load_file
+from workflows import artist_workflow
 
 NODES = {"SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats"}
 STEPS = 16
@@ -24,29 +24,10 @@ def server(tmp_path_factory):
 
 
 def workflow(epsilon=0.2, table_name="e2e", calibration_steps=10, samples=2, seed=7):
-    """Return the artist's workflow in API format."""
-    return copy.deepcopy({
-        "1": {"class_type": "UNETLoader",
-              "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"}},
-        "2": {"class_type": "TinyPrompt", "inputs": {"prompt": 2}},
-        "3": {"class_type": "TinyPrompt", "inputs": {"prompt": 0}},
-        "4": {"class_type": "EmptyHunyuanLatentVideo",
-              "inputs": {"width": 96, "height": 96, "length": 29, "batch_size": 1}},
-        "5": {"class_type": "SenCacheCalibrate", "inputs": {
-            "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent": ["4", 0],
-            "steps": calibration_steps, "sampler": "euler", "scheduler": "simple", "samples": samples,
-            "cfg": 5.0, "seed": 0, "table_name": table_name}},
-        "6": {"class_type": "SenCacheModelPatch", "inputs": {
-            "model": ["1", 0], "sensitivity": ["5", 0], "table": "automatic", "epsilon": epsilon, "n": 4,
-            "rule": "joint", "forecast": "linear", "start_percent": 0.0, "end_percent": 1.0,
-            "strict_percent": 0.0, "strict_epsilon": 0.01, "cache_device": "model", "any_model": False}},
-        "7": {"class_type": "KSampler", "inputs": {
-            "model": ["6", 0], "seed": seed, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler",
-            "scheduler": "simple", "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0],
-            "denoise": 1.0}},
-        "8": {"class_type": "SenCacheStats", "inputs": {"model": ["6", 0], "samples": ["7", 0]}},
-        "9": {"class_type": "SaveLatent", "inputs": {"samples": ["8", 0], "filename_prefix": "e2e"}},
-    })  # fmt: skip
+    """Return the artist's workflow with its latent saved."""
+    prompt = artist_workflow(STEPS, calibration_steps, samples, table_name, seed, epsilon=epsilon)
+    save = {"class_type": "SaveLatent", "inputs": {"samples": ["8", 0], "filename_prefix": "e2e"}}
+    return {**prompt, "9": save}
 
 
 def nfe_of(history):

@@ -220,7 +220,7 @@ def test_tensors_of_another_device_wait_on_the_cpu_and_are_served_there():
 
 def test_outputs_are_extended_along_the_axis_that_the_run_is_given():
     run = SamplingRun(
-        SenCacheConfig(epsilon=2.0, start_percent=0.5),
+        SenCacheConfig(rule="joint", epsilon=2.0, start_percent=0.5),
         UNIT,
         Zones(start_sigma=0.75, end_sigma=-1.0, strict_sigma=math.inf),
         progress=lambda sigma: sigma**2,

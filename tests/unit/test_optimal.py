@@ -1,0 +1,215 @@
+"""The plans of least predicted error: against every plan there is, and followed by real runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from sencache.caching.config import SenCacheConfig, Zones
+from sencache.caching.optimal import PRICES, PlanFollower, RunPoints, solve, step_weights
+from sencache.caching.plan import effective, follower, simulate
+from sencache.caching.policy import Reason
+from sencache.caching.run import SamplingRun
+from sencache.calibration.modes import from_outputs
+from sencache.calibration.table import SensitivityTable
+from sencache.tests.toy_runs import EVERYWHERE, begin, points_at
+
+STEPS = 9
+SIGMAS = [1 - step / STEPS for step in range(STEPS)]
+TIMES = [1000 * sigma for sigma in SIGMAS]
+
+
+def curve(sigma: float) -> torch.Tensor:
+    """An output that bends more and more."""
+    return torch.tensor([[math.sin(3 * sigma), math.cos(5 * sigma**2), sigma**3, 1.0]])
+
+
+def bent_table(**rows: float) -> SensitivityTable:
+    values = {"latent_sensitivity": 1.0, "time_sensitivity": 0.0, **rows}
+    modes = from_outputs(TIMES, [[curve(sigma)] for sigma in SIGMAS])
+    flat = {name: torch.full((1, 2), value) for name, value in values.items()}
+    return SensitivityTable(torch.tensor([1000.0, 0.0]), torch.tensor([1.0, 0.0]), flat, {}, modes)
+
+
+def error_of(computed: tuple[int, ...], points: RunPoints, extend: bool) -> float:
+    """The squared error of a plan, straight from the definition."""
+    outputs = [curve(sigma)[0].double().numpy() / 2 for sigma in SIGMAS]  # four elements: rms is length / 2
+    total = 0.0
+    ends = [*computed[1:], STEPS]
+    for index, (last, end) in enumerate(zip(computed, ends, strict=True)):
+        left = np.zeros(4)
+        for step in range(last + 1, end):
+            forecast = outputs[last]
+            if extend and index > 0:
+                before = computed[index - 1]
+                reach = points.progress[step] - points.progress[last]
+                reach /= points.progress[last] - points.progress[before]
+                forecast = forecast + reach * (outputs[last] - outputs[before])
+            left += points.weights[step] * (outputs[step] - forecast)
+        total += float(left @ left)
+    return total
+
+
+@pytest.mark.parametrize("extend", [True, False])
+@pytest.mark.parametrize("max_reuse", [2, 20])
+def test_no_other_plan_with_as_many_evaluations_errs_less(extend, max_reuse):
+    points = points_at(SIGMAS, TIMES)
+    columns = bent_table().modes.guided(TIMES, 1.0).numpy()
+    plans = solve(columns, points, max_reuse, extend, lambda sigma: True)
+    seen = set()
+    for price in range(len(PRICES)):
+        computed = tuple(plans.computed(price))
+        assert len(computed) == plans.evaluations[price, 0, 0]
+        predicted = plans.errors[price, 0, 0]
+        assert predicted == pytest.approx(error_of(computed, points, extend), rel=1e-3, abs=1e-9)
+        if computed in seen:
+            continue
+        seen.add(computed)
+        for rest in itertools.combinations(range(1, STEPS), len(computed) - 1):
+            other = (0, *rest)
+            windows = [b - a - 1 for a, b in zip(other, [*other[1:], STEPS], strict=True)]
+            if max(windows) <= max_reuse:
+                assert predicted <= error_of(other, points, extend) * (1 + 1e-3) + 1e-9
+    assert len(seen) >= 4
+    assert {len(computed) for computed in seen} >= {STEPS, min(len(one) for one in seen)}
+
+
+def test_a_higher_price_never_computes_more():
+    columns = bent_table().modes.guided(TIMES, 1.0).numpy()
+    plans = solve(columns, points_at(SIGMAS, TIMES), 20, True, lambda sigma: True)
+    counts = plans.evaluations[:, 0, 0].tolist()
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
+
+
+@pytest.mark.parametrize("speed_up", [1.0, 1.5, 2.0, 3.0, 4.5])
+def test_a_wished_speed_up_is_reached_with_the_least_error(speed_up):
+    config = SenCacheConfig(speed_up=speed_up)
+    plan = simulate(config, EVERYWHERE, bent_table(), points_at(SIGMAS, TIMES))
+    assert plan.speed_up >= speed_up
+    assert plan.nfe >= STEPS / speed_up - 2.5  # the hull of best plans leaves out some counts
+
+
+def test_epsilon_bounds_the_predicted_error_and_more_of_it_computes_less():
+    plans = [
+        simulate(SenCacheConfig(epsilon=epsilon), EVERYWHERE, bent_table(), points_at(SIGMAS, TIMES))
+        for epsilon in (0.001, 0.01, 0.05, 0.2)
+    ]
+    for plan, epsilon in zip(plans, (0.001, 0.01, 0.05, 0.2), strict=True):
+        assert plan.predicted_error <= epsilon
+    counts = [plan.nfe for plan in plans]
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1]
+
+
+@pytest.mark.parametrize("off", [{"epsilon": 0.0}, {"max_reuse": 0}, {"epsilon": 0.0, "speed_up": 3.0}])
+def test_with_reuse_off_nothing_is_planned_to_be_reused(off):
+    plan = simulate(SenCacheConfig(**off), EVERYWHERE, bent_table(), points_at(SIGMAS, TIMES))
+    assert plan.nfe == STEPS
+
+
+def test_nothing_outside_the_range_is_reused():
+    zones = Zones(start_sigma=0.8, end_sigma=0.3, strict_sigma=math.inf)
+    config = SenCacheConfig(speed_up=9.0)
+    plan = simulate(config, zones, bent_table(), points_at(SIGMAS, TIMES))
+    for sigma, decision in zip(SIGMAS, plan.decisions, strict=True):
+        assert not decision.reuse or 0.3 < sigma <= 0.8
+    assert plan.nfe < STEPS
+
+
+def follow(table: SensitivityTable, zones: Zones = EVERYWHERE, **settings) -> SamplingRun:
+    config = SenCacheConfig(**settings)
+    points = points_at(SIGMAS, TIMES)
+    follow_ = follower(config, zones, table, points)
+    return SamplingRun(config, table, zones, lambda: 0.0, lambda sigma: 1 - sigma, follow_)
+
+
+@pytest.mark.parametrize("speed_up", [1.5, 3.0])
+def test_a_run_computes_what_was_foreseen_and_serves_the_line(speed_up):
+    table = bent_table()
+    run = follow(table, speed_up=speed_up)
+    plan = simulate(run.config, EVERYWHERE, table, points_at(SIGMAS, TIMES))
+    for sigma in SIGMAS:
+        if begin(run, torch.zeros(1, 4), sigma).reuse:
+            assert run.serve("cond", torch.device("cpu")).shape == (1, 4)
+        else:
+            run.store("cond", curve(sigma))
+    real = [one.decision for one in run.finish()]
+    assert [one.reuse for one in real] == [one.reuse for one in plan.decisions]
+    assert run.follow.planned == plan.nfe
+    assert {one.reason for one in real} == {Reason.FIRST, Reason.PLANNED, Reason.WITHIN_BUDGET}
+
+
+def test_second_evaluations_of_a_step_and_looks_ahead_are_computed_where_the_plan_computes():
+    points = points_at(SIGMAS, TIMES)
+    plans = solve(bent_table().modes.guided(TIMES, 1.0).numpy(), points, 20, True, lambda sigma: True)
+    everything = PlanFollower(plans, points, 0)
+    everything.computed(SIGMAS[0])
+    assert not everything.reuses(SIGMAS[0]) and not everything.reuses((SIGMAS[0] + SIGMAS[1]) / 2)
+    assert not everything.reuses(SIGMAS[1])
+    fast = PlanFollower(plans, points, len(PRICES) - 1)
+    assert not fast.reuses(SIGMAS[0])  # nothing computed yet
+    fast.computed(SIGMAS[0])
+    assert fast.reuses(SIGMAS[1]) and fast.reuses((SIGMAS[0] + SIGMAS[1]) / 2)
+    fast.computed(SIGMAS[4])
+    assert not fast.reuses(SIGMAS[2])  # the sampler went back
+    fast.forget()
+    assert not fast.reuses(SIGMAS[5]) and fast.error(SIGMAS[5]) is None
+
+
+def test_a_latent_that_moves_far_more_than_in_calibration_is_computed():
+    calm = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
+    begin(calm, torch.zeros(1, 4), SIGMAS[0])
+    assert begin(calm, torch.full((1, 4), 0.1), SIGMAS[1]).reuse
+    noisy = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
+    begin(noisy, torch.zeros(1, 4), SIGMAS[0])
+    decision = begin(noisy, torch.full((1, 4), 9.0), SIGMAS[1])
+    assert decision.reason is Reason.OVER_BUDGET and decision.score > decision.budget
+    broken = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
+    begin(broken, torch.zeros(1, 4), SIGMAS[0])
+    assert not begin(broken, torch.full((1, 4), math.nan), SIGMAS[1]).reuse
+
+
+def test_a_changed_shape_starts_the_plan_anew():
+    run = follow(bent_table(), speed_up=4.0)
+    begin(run, torch.zeros(1, 4), SIGMAS[0])
+    assert begin(run, torch.zeros(1, 4), SIGMAS[1]).reuse
+    assert begin(run, torch.zeros(1, 6), SIGMAS[2]).reason is Reason.NEW_SHAPE
+    assert begin(run, torch.zeros(1, 6), SIGMAS[3]).reuse
+
+
+def test_without_modes_or_with_sigmas_that_go_up_the_joint_rule_works():
+    with_modes, without = bent_table(), bent_table()
+    object.__setattr__(without, "modes", None)
+    config = SenCacheConfig()
+    assert effective(config, with_modes, SIGMAS) is config
+    assert effective(config, without, SIGMAS).rule == "joint"
+    assert effective(config, with_modes, [1.0, 0.5, 0.7]).rule == "joint"
+    assert effective(SenCacheConfig(rule="paper"), without, SIGMAS).rule == "paper"
+    with pytest.raises(ValueError, match="without output modes"):
+        follower(config, EVERYWHERE, without, points_at(SIGMAS, TIMES))
+
+
+def test_a_run_that_plans_needs_a_plan():
+    with pytest.raises(ValueError, match="needs a plan to follow"):
+        SamplingRun(SenCacheConfig(), bent_table(), EVERYWHERE)
+    SamplingRun(SenCacheConfig(epsilon=0.0), bent_table(), EVERYWHERE)
+
+
+@pytest.mark.parametrize("kind", ["flow", "variance preserving"])
+def test_step_weights_are_what_one_real_step_does_with_an_error(kind):
+    """An error of 1 in the output at one step, through the sampler's own formula, in unit-variance latents."""
+    angles = np.linspace(1.5, 0.1, 8)
+    flow = np.linspace(0.95, 0.1, 8)
+    sigma = flow if kind == "flow" else np.tan(angles)
+    signal = 1 - flow if kind == "flow" else np.ones(8)
+    gain = sigma if kind == "flow" else sigma / np.hypot(1, sigma)
+    weights = step_weights(signal, sigma, -gain[:-1], np.ones(7))
+    if kind == "flow":
+        expected = -np.diff(flow) / np.hypot(1 - flow[1:], flow[1:])
+    else:
+        expected = np.sin(angles[:-1] - angles[1:])
+    assert weights == pytest.approx(expected, rel=1e-9)
+    early = step_weights(signal, sigma, -gain[:-1], np.zeros(7))
+    assert (early > weights).all()
