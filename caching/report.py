@@ -25,6 +25,8 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
         "seconds_reused": record.median_seconds(reused=True),
         "seconds_saved": record.seconds_saved,
         "reasons": dict(Counter(one.decision.reason.value for one in record.evaluations)),
+        "planned": record.planned,
+        "predicted_error": record.predicted_error,
         "complete": record.complete,
         "node_id": record.node_id,
         "table": record.table_name,
@@ -52,12 +54,27 @@ def _scores(record: RunRecord) -> str:
     if not scores:
         return "Predicted change: nothing to compare."
     low, middle, high = min(scores), statistics.median(scores), max(scores)
+    if record.predicted_error is not None:
+        return (
+            f"Planned {record.planned} computed evaluations; predicted error of the finished latent (rms, of "
+            f"about 1): {record.predicted_error:.4f}. Had all those since the last computed one been reused: "
+            f"{low:.4f} to {high:.4f}, median {middle:.4f}."
+        )
     epsilon = record.config.epsilon
     return f"Predicted change: {low:.4f} to {high:.4f}, median {middle:.4f}, against epsilon {epsilon:g}."
 
 
 def _why_nothing(record: RunRecord) -> list[str]:
     """Say which setting kept everything from being reused, where it was a setting."""
+    planned = [
+        one.decision.score for one in record.evaluations if one.decision.reason is Reason.PLANNED
+    ]
+    needed = [score for score in planned if score is not None]
+    if needed:
+        return [
+            f"Nothing was reused: a single reused evaluation would leave an error of {min(needed):.4f} or "
+            "more; raise epsilon above it, or wish for a speed-up."
+        ]
     decisions = [one.decision for one in record.evaluations]
     refused = [one.score for one in decisions if one.reason is Reason.OVER_BUDGET and one.score is not None]
     over = [score for score in refused if score > record.config.epsilon]
@@ -99,10 +116,11 @@ def as_text(record: RunRecord) -> str:
     """Return the report of one run in a few lines."""
     config = record.config
     total = len(record.evaluations)
+    aim = f"speed-up {config.speed_up:g}" if config.speed_up > 0 else f"epsilon {config.epsilon:g}"
     lines = [
         f"{record.nfe} of {total} evaluations computed, {record.reused} reused: "
         f"{record.speed_up:.2f}x fewer.",
-        f"Settings: rule {config.rule}, forecast {config.forecast}, epsilon {config.epsilon:g}, "
+        f"Settings: rule {config.rule}, forecast {config.forecast}, {aim}, "
         f"n {config.max_reuse}" + (f", table {record.table_name}." if record.table_name else "."),
     ]
     computed, reused = record.median_seconds(reused=False), record.median_seconds(reused=True)

@@ -11,6 +11,8 @@ from ..caching.record import RunRecord
 from .canvas import COMPUTED, FAINT, REUSED, SCALE, TEXT, Chart, new_canvas, write
 
 WIDTH, RUN_HEIGHT = 760, 250
+SCORE_TITLE = "predicted change of the output since the last computed evaluation"
+PLANNED_TITLE = "predicted error of the result from reusing all since the last computed evaluation"
 LEFT, RIGHT = 56, WIDTH - 16
 
 
@@ -33,7 +35,8 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
     highest = max([*record.scores, 1e-9])
     ceiling = min(highest, 2.5 * max(budgets)) if budgets and max(budgets) > 0 else highest
     chart = Chart((LEFT, top + 56, RIGHT, top + 186), (0, total), (0, ceiling * 1.08))
-    chart.frame(pen, "predicted change of the output since the last computed evaluation", 3)
+    planned = record.predicted_error is not None
+    chart.frame(pen, PLANNED_TITLE if planned else SCORE_TITLE, 3)
     for index, one in enumerate(record.evaluations):
         colour = REUSED if one.decision.reuse else COMPUTED
         if one.decision.score is not None and not math.isnan(one.decision.score):
@@ -48,7 +51,8 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
             pen.line([chart.place(index, budget), chart.place(index + 1, budget)], TEXT, SCALE)
     if budgets:
         shown = "white line" if min(budgets) <= ceiling else "above everything shown"
-        write(pen, (RIGHT, top + 46), f"epsilon {record.config.epsilon:g}: {shown}", 10, FAINT, "rm")
+        line = f"whole run {max(budgets):.3g}" if planned else f"epsilon {record.config.epsilon:g}"
+        write(pen, (RIGHT, top + 46), f"{line}: {shown}", 10, FAINT, "rm")
     write(pen, (LEFT, top + 232), "first evaluation", 10, FAINT)
     write(pen, (RIGHT, top + 232), "last evaluation", 10, FAINT, "ra")
 
