@@ -1,4 +1,4 @@
-"""Which evaluations of a run to compute: the plans of least predicted error, one for every price of computing.
+"""Which evaluations of a run to compute: the plans of least predicted error, one for every price.
 
 A window of reuses after a computed evaluation leaves an error in the finished latent: the forecast's error at
 each reused evaluation, known in the mean from the table's output modes, times the step that it steers. Within
@@ -72,14 +72,14 @@ class OptimalPlans:
     @property
     def window(self) -> int:
         """The largest distance between two computed evaluations."""
-        return self.window_errors.shape[2] - 1
+        return int(self.window_errors.shape[2]) - 1
 
     def within_error(self, epsilon: float) -> int:
         """Return the highest price whose plan is predicted to err by at most `epsilon` (rms)."""
         return int(np.flatnonzero(self.errors[:, 0, 0] <= epsilon * epsilon).max(initial=0))
 
     def within_evaluations(self, count: float) -> int:
-        """Return the lowest price whose plan computes at most `count` evaluations; the highest if none does."""
+        """Return the lowest price whose plan computes at most `count` evaluations; the highest if none."""
         reached = self.evaluations[:, 0, 0] <= count
         return int(reached.argmax()) if reached.any() else len(reached) - 1
 
@@ -155,9 +155,9 @@ def _window_errors(
 class PlanFollower:
     """Follows one plan along a run's real evaluations, whose number and sigmas are the sampler's.
 
-    An evaluation belongs to the planned step in which its sigma lies. One in a step that the plan computes, or
-    before the last computed one (some samplers go back), is computed; so is a second one in a step after which
-    the plan computes again.
+    An evaluation belongs to the planned step in which its sigma lies. One in a step that the plan computes,
+    or before the last computed one (some samplers go back), is computed; so is a second one in a step after
+    which the plan computes again.
     """
 
     def __init__(self, plans: OptimalPlans, points: RunPoints, price: int) -> None:

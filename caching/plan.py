@@ -35,9 +35,9 @@ class Plan:
 
 
 def effective(config: SenCacheConfig, table: SensitivityTable, sigmas: Sequence[float]) -> SenCacheConfig:
-    """Return the settings that a table and a run allow: without modes, or where sigma goes up, no plan can be.
+    """Return the settings that a table and a run allow.
 
-    The joint rule works in its place.
+    Without modes, or where sigma goes up, nothing can be planned: the joint rule works in the plan's place.
     """
     descends = all(after < before for before, after in zip(sigmas, sigmas[1:], strict=False))
     possible = table.modes is not None and descends and len(sigmas) > 0
@@ -57,7 +57,7 @@ def optimal_plans(
 def follower(
     config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
 ) -> PlanFollower:
-    """Choose the plan that the settings ask for: the least error at a speed-up, or the fastest at an error."""
+    """Choose the plan that the settings ask for: of least error at a speed-up, or the fastest at an error."""
     plans = optimal_plans(config, zones, table, points)
     if config.speed_up > 0:
         price = plans.within_evaluations(len(points.sigmas) / config.speed_up)

@@ -66,9 +66,7 @@ def _scores(record: RunRecord) -> str:
 
 def _why_nothing(record: RunRecord) -> list[str]:
     """Say which setting kept everything from being reused, where it was a setting."""
-    planned = [
-        one.decision.score for one in record.evaluations if one.decision.reason is Reason.PLANNED
-    ]
+    planned = [one.decision.score for one in record.evaluations if one.decision.reason is Reason.PLANNED]
     needed = [score for score in planned if score is not None]
     if needed:
         return [

@@ -74,7 +74,11 @@ class SenCacheCalibrate(io.ComfyNode):
                     "cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance while measuring."
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False,
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,
                     tooltip="The first sample's seed; each further sample takes the next one.",
                 ),
                 io.String.Input(

@@ -70,7 +70,8 @@ class SenCacheModelPatch(io.ComfyNode):
                     step=0.1,
                     round=0.01,
                     tooltip="A wished speed-up in place of epsilon: 2 computes half of the steps, those that "
-                    "matter most. 0 goes by epsilon. Where epsilon or n is 0, nothing is reused all the same.",
+                    "matter most. 0 goes by epsilon. Where epsilon or n is 0, nothing is reused all the "
+                    "same.",
                 ),
                 io.Int.Input(
                     "n",
@@ -163,9 +164,9 @@ def _advanced_inputs() -> list[Any]:
             "rule",
             options=list(RULES),
             default=DEFAULTS.rule,
-            tooltip="What decides. 'plan' computes where, as measured, a reused step would leave most error in "
-            "the result; 'paper' compares the published score with epsilon; 'joint' does so too, but knows "
-            "that the changes by latent and by time partly cancel.",
+            tooltip="What decides. 'plan' computes where, as measured, a reused step would leave most error "
+            "in the result; 'paper' compares the published score with epsilon; 'joint' does so too, but "
+            "knows that the changes by latent and by time partly cancel.",
         ),
         io.Combo.Input(
             "forecast",

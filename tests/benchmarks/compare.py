@@ -27,7 +27,11 @@ from results_page import write_page  # noqa: E402
 from settings import methods, ways  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-SAMPLERS = {"wan": ("euler", "uni_pc", "dpmpp_2m"), "ltxv": ("euler", "uni_pc", "dpmpp_2m"), "cogvideox": ("void",)}
+SAMPLERS = {
+    "wan": ("euler", "uni_pc", "dpmpp_2m"),
+    "ltxv": ("euler", "uni_pc", "dpmpp_2m"),
+    "cogvideox": ("void",),
+}
 FOLDERS = ("teacache", "magcache", "spectrum")
 
 
@@ -97,7 +101,9 @@ def perform(task: Task, arguments: argparse.Namespace) -> str | None:
 
 def main() -> None:
     """Run what is not done yet, then write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in FOLDERS:
         parser.add_argument(f"--{name}", help="the pack's folder; without it the page says it was not given")
     parser.add_argument("--models", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
@@ -108,7 +114,9 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     listed = tasks(arguments.models)
-    open_tasks = [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
+    open_tasks = (
+        [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
+    )
     failed = []
     total = sum(task.settings for task in open_tasks)
     with tqdm(total=total, unit="setting") as bar, ThreadPoolExecutor(arguments.processes) as pool:

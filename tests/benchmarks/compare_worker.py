@@ -1,6 +1,6 @@
 """Runs methods on one model in a process of their own: `compare_worker.py JOB.json`; rows go to stdout.
 
-A row holds one setting's results over all clips. Packs that stay on the shared model get a fresh process each.
+A row holds one setting's results over all clips. Packs that stay on the shared model get a process each.
 """
 
 from __future__ import annotations
@@ -76,16 +76,16 @@ class Job:
     def sample(self, model: Any, prompt: int, seed: int, steps: int | None = None) -> Any:
         """Sample one clip in model space."""
         steps = self.steps if steps is None else steps
-        return sample_clip(
-            self.nodes, model, self.tiny, prompt, seed, self.sampler, steps, self.cfg
-        )
+        return sample_clip(self.nodes, model, self.tiny, prompt, seed, self.sampler, steps, self.cfg)
 
     def reference_folder(self) -> Path:
         """Return where the uncached clips of this way of sampling lie."""
         return Path(self.references) / f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}"
 
 
-def patched(job: Job, method: str, base: Any) -> Iterator[tuple[dict[str, Any], Callable[[int, int], Any], Any]]:
+def patched(
+    job: Job, method: str, base: Any
+) -> Iterator[tuple[dict[str, Any], Callable[[int, int], Any], Any]]:
     """Yield every setting, how to sample with it, and the patch whose records tell more."""
     import peers
     from host_methods import paper_residual, sencache
@@ -111,11 +111,11 @@ def patched(job: Job, method: str, base: Any) -> Iterator[tuple[dict[str, Any], 
             yield setting, plain(peers.native(base, method, **options)), None
         elif method == "Spectrum":
             if job.model != "wan":
-                raise peers.NotRunning("the pack patches Wan only")
+                raise peers.NotRunningError("the pack patches Wan only")
             yield setting, plain(peers.spectrum(base, job.folders["spectrum"], **options)), None
         elif method == "TeaCache":
             if job.model != "wan":
-                raise peers.NotRunning(
+                raise peers.NotRunningError(
                     "its LTX-Video path needs a function that ComfyUI no longer has"
                     if job.model == "ltxv"
                     else "the pack does not know this model"
@@ -126,9 +126,13 @@ def patched(job: Job, method: str, base: Any) -> Iterator[tuple[dict[str, Any], 
             yield setting, plain(model), None
         elif method == "MagCache":
             if job.model != "wan":
-                raise peers.NotRunning("the pack does not know this model")
+                raise peers.NotRunningError("the pack does not know this model")
             measured = calibrated(peers.measure_magnitudes) if measured is None else measured
-            yield setting, plain(peers.magcache(base, job.folders["magcache"], ratios=measured, **options)), None
+            yield (
+                setting,
+                plain(peers.magcache(base, job.folders["magcache"], ratios=measured, **options)),
+                None,
+            )
         elif method == "authors' reuse":
             yield setting, plain(paper_residual(base, job.tiny, **options)), None
         else:
@@ -137,7 +141,7 @@ def patched(job: Job, method: str, base: Any) -> Iterator[tuple[dict[str, Any], 
 
 def measured_clips(job: Job, method: str, base: Any, metrics: Any) -> Iterator[dict[str, Any]]:
     """Sample every setting of a method over all clips, and compare with the uncached ones."""
-    from peers import NotRunning
+    from peers import NotRunningError
     from safetensors.torch import load_file, save_file
 
     folder, branches = job.reference_folder(), 1 if job.cfg == 1 else 2
@@ -161,7 +165,7 @@ def measured_clips(job: Job, method: str, base: Any, metrics: Any) -> Iterator[d
                 rows.append(row)
                 latents.append(latent)
             yield {"setting": setting, "clips": rows, "distance": metrics.distance_to_data(latents)}
-    except NotRunning as error:
+    except NotRunningError as error:
         yield {"not_running": str(error)}
     except Exception as error:  # a peer's own failure is a result
         yield {"not_running": f"{type(error).__name__}: {error}"}

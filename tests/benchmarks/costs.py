@@ -1,7 +1,8 @@
 """What reuse and calibration cost, on the tiny models in ComfyUI: `python tests/benchmarks/costs.py`.
 
-Writes `results/costs.json` and `.md`: how far tables from 8 and from 64 samples agree, the time of a decision and
-of a reused step beside a computed one at three latent sizes, and the memory held between steps at real shapes.
+Writes `results/costs.json` and `.md`: how far tables from 8 and from 64 samples agree, the time of a decision
+and of a reused step beside a computed one at three latent sizes, and the memory held between steps at real
+shapes.
 Run it with nothing beside it.
 """
 
@@ -63,8 +64,18 @@ def calibration(nodes: ModuleType, tiny: TinyModel) -> dict[str, Any]:
     model, tables = tiny.load(nodes), []
     for samples, seed in ((FEW, 5000), (MANY - FEW, 6000)):
         output = SenCacheCalibrate.execute(
-            model, tiny.conditioning(2), tiny.empty_latent(), CALIBRATION_STEPS, "euler", "simple", samples, 5.0,
-            seed, f"costs {samples}", tiny.conditioning(0), own,
+            model,
+            tiny.conditioning(2),
+            tiny.empty_latent(),
+            CALIBRATION_STEPS,
+            "euler",
+            "simple",
+            samples,
+            5.0,
+            seed,
+            f"costs {samples}",
+            tiny.conditioning(0),
+            own,
         )
         tables.append(output.args[0])
     evaluations = CALIBRATION_STEPS + 2 * (CALIBRATION_STEPS - 1)
@@ -129,13 +140,19 @@ def overhead(nodes: ModuleType, tiny: TinyModel, enlarged: int) -> dict[str, flo
 
 
 def held_memory() -> list[dict[str, Any]]:
-    """Work out what each method holds between steps for Wan 2.1 14B at 832x480, 81 frames, from its modules."""
+    """Work out what each method holds between steps for Wan 2.1 14B at 832x480 and 81 frames."""
     import comfy.ldm.wan.model as wan
     import comfy.ops
 
     latent = torch.empty(1, 16, 21, 60, 104, device="meta", dtype=torch.float32)
     network = wan.WanModel(
-        model_type="t2v", dim=5120, ffn_dim=13824, num_heads=40, num_layers=40, device="meta", dtype=torch.bfloat16,
+        model_type="t2v",
+        dim=5120,
+        ffn_dim=13824,
+        num_heads=40,
+        num_layers=40,
+        device="meta",
+        dtype=torch.bfloat16,
         operations=comfy.ops.disable_weight_init,
     )
     tokens = network.patch_embedding(latent.bfloat16()).flatten(2)
@@ -143,13 +160,22 @@ def held_memory() -> list[dict[str, Any]]:
     branches = 2
     return [
         {"method": "SenCache: two outputs a branch and one latent", "bytes": (2 * branches + 1) * output},
-        {"method": "SenCache, forecast hold: one output a branch and one latent", "bytes": (branches + 1) * output},
-        {"method": "block residuals (TeaCache, MagCache, the authors' code): one a branch", "bytes": branches * hidden},
+        {
+            "method": "SenCache, forecast hold: one output a branch and one latent",
+            "bytes": (branches + 1) * output,
+        },
+        {
+            "method": "block residuals (TeaCache, MagCache, the authors' code): one a branch",
+            "bytes": branches * hidden,
+        },
         {
             "method": "Spectrum: up to 16 hidden features a branch",
             "bytes": 16 * branches * hidden,
         },
-        {"method": "EasyCache: one difference a branch, earlier input and output", "bytes": (branches + 2) * output},
+        {
+            "method": "EasyCache: one difference a branch, earlier input and output",
+            "bytes": (branches + 2) * output,
+        },
         {"method": "LazyCache: one difference, earlier input and output", "bytes": 3 * output},
     ]
 
@@ -157,19 +183,33 @@ def held_memory() -> list[dict[str, Any]]:
 def page(results: dict[str, Any]) -> str:
     """Write the results as Markdown."""
     lines = [
-        "# What it costs", "",
-        f"Regenerate with `python tests/benchmarks/costs.py`. Machine: {results['machine']}.", "",
-        "## Calibration", "",
-        f"Tables from {FEW} and from {MANY} samples (one prompt, {CALIBRATION_STEPS} steps): correlation of the mean "
-        "curves. The authors' scripts spend four evaluations a timestep; ours the sampler's own (guided) and two.", "",
+        "# What it costs",
+        "",
+        f"Regenerate with `python tests/benchmarks/costs.py`. Machine: {results['machine']}.",
+        "",
+        "## Calibration",
+        "",
+        f"Tables from {FEW} and from {MANY} samples (one prompt, {CALIBRATION_STEPS} steps): correlation of "
+        "the mean curves. The authors' scripts spend four evaluations a timestep; ours the sampler's own "
+        "(guided) and two.",
+        "",
         "| model | " + " | ".join(CURVES) + " | log forecast error | evaluations a step |",
         "|---" * (len(CURVES) + 3) + "|",
     ]
     for name, one in results["calibration"].items():
         cells = " | ".join(f"{value:.4f}" for value in one["agreement"].values())
         lines.append(f"| {name} | {cells} | {one['evaluations_per_step']:.1f} |")
-    lines += ["", "## Time of a reused step and of a decision", "", "Shares of a computed step (medians, cfg 5).", ""]
-    lines += ["| model | latent elements | computed step, ms | reused step | decision alone |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "## Time of a reused step and of a decision",
+        "",
+        "Shares of a computed step (medians, cfg 5).",
+        "",
+    ]
+    lines += [
+        "| model | latent elements | computed step, ms | reused step | decision alone |",
+        "|---|---|---|---|---|",
+    ]
     for name, sizes in results["overhead"].items():
         lines += [
             f"| {name} | {one['elements']:.0f} | {one['computed_ms']:.0f} | {one['reused_share']:.2%} "
@@ -177,10 +217,14 @@ def page(results: dict[str, Any]) -> str:
             for one in sizes
         ]
     lines += [
-        "", "## Memory held between steps", "",
-        "Wan 2.1 14B at 832x480 and 81 frames, guided, read off ComfyUI's own module on the meta device: outputs and "
-        "latents float32, hidden features bfloat16.", "",
-        "| method | MiB |", "|---|---|",
+        "",
+        "## Memory held between steps",
+        "",
+        "Wan 2.1 14B at 832x480 and 81 frames, guided, read off ComfyUI's own module on the meta device: outputs "
+        "and latents float32, hidden features bfloat16.",
+        "",
+        "| method | MiB |",
+        "|---|---|",
     ]
     lines += [f"| {one['method']} | {one['bytes'] / MIB:.0f} |" for one in results["memory"]]
     return "\n".join(lines) + "\n"
@@ -188,7 +232,9 @@ def page(results: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure everything and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args()
     results: dict[str, Any] = {"calibration": {}, "overhead": {}}
     with tempfile.TemporaryDirectory() as scratch:

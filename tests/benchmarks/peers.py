@@ -21,21 +21,21 @@ CALIBRATION = ((1, 1000), (5, 1100), (8, 1200), (12, 1300))  # prompt, seed
 Sample = Callable[[Any, int, int], Tensor]
 
 
-class NotRunning(Exception):
+class NotRunningError(Exception):
     """An accelerator does not run on a model; the message says why."""
 
 
 def import_pack(folder: str | None, module: str = "nodes") -> ModuleType:
     """Import one module of a pack from its folder, as a package of its own."""
     if folder is None:
-        raise NotRunning("its folder was not given")
+        raise NotRunningError("its folder was not given")
     name = "peer_" + "".join(filter(str.isalnum, Path(folder).name))
     package = ModuleType(name)
     package.__path__ = [folder]
     sys.modules[name] = package
     spec = importlib.util.spec_from_file_location(f"{name}.{module}", Path(folder) / f"{module}.py")
     if spec is None or spec.loader is None:
-        raise NotRunning(f"{folder} holds no {module}.py")
+        raise NotRunningError(f"{folder} holds no {module}.py")
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = loaded
     spec.loader.exec_module(loaded)
@@ -163,7 +163,7 @@ class BlockResidual:
         network = model.model.diffusion_model
         blocks = getattr(network, "blocks", None) or getattr(network, "transformer_blocks", None)
         if not hasattr(network, "patch_embedding") and not hasattr(network, "patchify_proj"):
-            raise NotRunning("ComfyUI's CogVideoX has no block-replace patches")
+            raise NotRunningError("ComfyUI's CogVideoX has no block-replace patches")
         patched, last = model.clone(), len(blocks) - 1
         for index in range(len(blocks)):
             patched.set_model_patch_replace(self._block(index, last), "dit", "double_block", index)

@@ -21,12 +21,28 @@ SHARES = (2, 3, 4, 6.25)
 QUALITIES = (40.0, 45.0)
 NAMES = {"wan": "Wan 2.1", "ltxv": "LTX-Video", "cogvideox": "CogVideoX"}
 
+INTRODUCTION = """\
+Three tiny trained models inside ComfyUI, {clips} clips each (all 13 prompts in turn, seeds that no table was
+measured on), every method against the uncached clip of the same seed. NFE: network evaluations, counted on the
+network's middle block. Every number comes from `python tests/benchmarks/compare.py`; its docstring says what it
+needs. Machine: {machine}.
+
+SenCache is our default (rule plan, forecast linear) at a wished speed-up; each peer has the settings listed below,
+the best of them counts, metric by metric. Between two settings a peer is read off the line between its best ones."""
+COLUMNS = """\
+PSNR in dB (mean and worst clip); temporal: rms error of the differences between frames; to data: energy distance
+between the clips and 128 training clips, 12x12 pixels a frame (it can be below 0, because the clips take every
+prompt in turn; compare it with that of the uncached clips); time: median seconds a clip as a share of the uncached
+run's, measured with other work on the machine."""
+
 Point = dict[str, Any]
 Way = tuple[str, str, float, int]
 
 
-def points_of(tasks: Iterable[dict[str, Any]]) -> tuple[dict[Way, dict[str, list[Point]]], dict[Way, dict[str, str]]]:
-    """Average every setting's clips: the points of each method in each way of sampling, and what did not run."""
+def points_of(
+    tasks: Iterable[dict[str, Any]],
+) -> tuple[dict[Way, dict[str, list[Point]]], dict[Way, dict[str, str]]]:
+    """Average every setting's clips: each method's points in each way of sampling, and what did not run."""
     found: dict[Way, dict[str, list[Point]]] = {}
     missing: dict[Way, dict[str, str]] = {}
     for task in tasks:
@@ -36,7 +52,10 @@ def points_of(tasks: Iterable[dict[str, Any]]) -> tuple[dict[Way, dict[str, list
                 missing.setdefault(way, {})[row["method"]] = row["not_running"]
                 continue
             clips = row["clips"]
-            point = {name: statistics.mean(clip[name] for clip in clips) for name in ("nfe", "evaluations", *METRICS)}
+            point = {
+                name: statistics.mean(clip[name] for clip in clips)
+                for name in ("nfe", "evaluations", *METRICS)
+            }
             point["worst_psnr"] = min(clip["psnr"] for clip in clips)
             point["seconds"] = statistics.median(clip["seconds"] for clip in clips)
             point |= {"setting": row["setting"]["label"], "distance": row["distance"], "clips": len(clips)}
@@ -118,7 +137,8 @@ def _title(way: Way) -> str:
 
 def _matched_table(ways: dict[Way, dict[str, list[Point]]]) -> list[str]:
     lines = [
-        "| way of sampling | NFE | ours, dB | best peer, dB | difference | LPIPS, ours / best peer | SSIM, ours / best peer |",
+        "| way of sampling | NFE | ours, dB | best peer, dB | difference | LPIPS, ours / best peer "
+        "| SSIM, ours / best peer |",
         "|---|---|---|---|---|---|---|",
     ]
     for way, methods in ways.items():
@@ -159,7 +179,8 @@ def _all_settings(methods: dict[str, list[Point]], missing: dict[str, str]) -> l
             time = "-" if seconds is None else f"{point['seconds'] / seconds:.2f}"
             lines.append(
                 f"| {name} | {point['setting']} | {point['nfe']:.1f} | {point['psnr']:.1f} | "
-                f"{point['worst_psnr']:.1f} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | {point['lpips']:.4f} | "
+                f"{point['worst_psnr']:.1f} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | "
+                f"{point['lpips']:.4f} | "
                 f"{point['temporal']:.4f} | {point['distance']:.3f} | {time} |"
             )
     return [*lines, *(f"| {name} | does not run: {why[:160]} |" + " |" * 9 for name, why in missing.items())]
@@ -180,8 +201,15 @@ def plot(ways: dict[Way, dict[str, list[Point]]], metric: str, label: str, path:
             xs, ys = [point["nfe"] for point in ordered], [point[metric] for point in ordered]
             ours = name == OURS
             axes.plot(
-                xs, ys, marker="o", ms=4 if ours else 2.5, lw=2.4 if ours else 1.0, color=colours[name],
-                ls="--" if name.startswith(OWN_VARIANTS) and not ours else "-", label=name, zorder=3 if ours else 2,
+                xs,
+                ys,
+                marker="o",
+                ms=4 if ours else 2.5,
+                lw=2.4 if ours else 1.0,
+                color=colours[name],
+                ls="--" if name.startswith(OWN_VARIANTS) and not ours else "-",
+                label=name,
+                zorder=3 if ours else 2,
             )
         axes.set_title(_title(way), fontsize=9)
         axes.set(xlabel="network evaluations", ylabel=label, xlim=(5, 32))
@@ -206,25 +234,25 @@ def write_page(tasks: list[dict[str, Any]], machine: str, clips: int, folder: Pa
     other = {way: methods for way, methods in found.items() if way not in main}
     folder.mkdir(exist_ok=True)
     as_json = [
-        {"way": list(way), "methods": methods, "not_running": missing.get(way, {})} for way, methods in found.items()
+        {"way": list(way), "methods": methods, "not_running": missing.get(way, {})}
+        for way, methods in found.items()
     ]
-    (folder / "comparison.json").write_text(json.dumps({"machine": machine, "ways": as_json}, indent=1) + "\n")
+    (folder / "comparison.json").write_text(
+        json.dumps({"machine": machine, "ways": as_json}, indent=1) + "\n"
+    )
     plot(main, "psnr", "PSNR against the uncached clip, dB", folder / "comparison_psnr.png")
     plot(main, "lpips", "LPIPS against the uncached clip", folder / "comparison_lpips.png")
     errors = [
-        point["plan_error"] for methods in found.values() for points in methods.values() for point in points
+        point["plan_error"]
+        for methods in found.values()
+        for points in methods.values()
+        for point in points
         if "plan_error" in point
     ]
     lines = [
         "# SenCache beside everything else",
         "",
-        f"Three tiny trained models inside ComfyUI, {clips} clips each (all 13 prompts in turn, seeds that no table was "
-        "measured on), every method against the uncached clip of the same seed. NFE: network evaluations, counted on "
-        "the network's middle block. Every number comes from `python tests/benchmarks/compare.py`; its docstring says "
-        f"what it needs. Machine: {machine}.",
-        "",
-        "SenCache is our default (rule plan, forecast linear) at a wished speed-up; each peer has the settings listed "
-        "below, the best of them counts. Peers at a matched NFE are read off the line between their best settings.",
+        INTRODUCTION.format(clips=clips, machine=machine),
         "",
         "![PSNR over evaluations](comparison_psnr.png)",
         "",
@@ -245,13 +273,13 @@ def write_page(tasks: list[dict[str, Any]], machine: str, clips: int, folder: Pa
         "## Planned and real evaluations",
         "",
         f"Median error of the planned NFE over {len(errors)} settings with a plan: "
-        f"{statistics.median(errors):.1%}; largest {max(errors):.1%}." if errors else "Nothing was planned.",
+        f"{statistics.median(errors):.1%}; largest {max(errors):.1%}."
+        if errors
+        else "Nothing was planned.",
         "",
         "## Every setting",
         "",
-        "PSNR in dB (mean and worst clip); temporal: rms error of the differences between frames; to data: energy "
-        "distance between the clips and 128 training clips, 12x12 pixels a frame (that of the uncached clips is what "
-        "the model itself reaches); time: median seconds a clip as a share of the uncached run's.",
+        COLUMNS,
     ]
     for way, methods in found.items():
         lines += ["", f"### {_title(way)}", "", *_all_settings(methods, missing.get(way, {}))]

@@ -28,7 +28,9 @@ def test_with_reuse_off_the_result_is_exactly_the_unpatched_one(host, patch, tin
 
 @pytest.mark.parametrize("name", ["wan", *OTHERS])
 @pytest.mark.parametrize("speed_up", [1.5, 2.0, 3.0])
-def test_a_wished_speed_up_is_reached_as_planned_and_the_clip_stays_near(host, patch, records, name, speed_up):
+def test_a_wished_speed_up_is_reached_as_planned_and_the_clip_stays_near(
+    host, patch, records, name, speed_up
+):
     tiny = MODELS[name]
     model = tiny.load(host)
     for sampler in tiny.samplers:

@@ -57,7 +57,14 @@ def sampler_object(nodes: ModuleType, name: str) -> Any:
 
 
 def sample(
-    nodes: ModuleType, model: Any, tiny: TinyModel, prompt: int, seed: int, sampler: str, steps: int, cfg: float
+    nodes: ModuleType,
+    model: Any,
+    tiny: TinyModel,
+    prompt: int,
+    seed: int,
+    sampler: str,
+    steps: int,
+    cfg: float,
 ) -> Tensor:
     """Sample one clip as SamplerCustomAdvanced does; return its latent in model space."""
     import comfy.samplers

@@ -21,7 +21,11 @@ SPATIAL_SCALE = 1.875
 
 def rotary_table(frames: int, height: int, width: int) -> Tensor:
     """Return the rotary angles of every token as cosine and sine, `[2, frames*height*width, 32]`."""
-    axes = (torch.arange(frames).float(), torch.arange(height) * SPATIAL_SCALE, torch.arange(width) * SPATIAL_SCALE)
+    axes = (
+        torch.arange(frames).float(),
+        torch.arange(height) * SPATIAL_SCALE,
+        torch.arange(width) * SPATIAL_SCALE,
+    )
     angles = []
     for positions, dim in zip(torch.meshgrid(*axes, indexing="ij"), ROTARY_DIMS, strict=True):
         angles.append(positions.reshape(-1, 1) / 10000 ** (torch.arange(0, dim, 2) / dim))

@@ -42,16 +42,12 @@ def decode_latent(latent: Tensor) -> Tensor:
 
 def fold(latent: Tensor) -> Tensor:
     """Fold each 2x2x2 neighbourhood into channels: `[..., C, T, H, W]` to `[..., 8C, T/2, H/2, W/2]`."""
-    return einops.rearrange(
-        latent, "... c (t p) (h q) (w r) -> ... (c p q r) t h w", p=FOLD, q=FOLD, r=FOLD
-    )
+    return einops.rearrange(latent, "... c (t p) (h q) (w r) -> ... (c p q r) t h w", p=FOLD, q=FOLD, r=FOLD)
 
 
 def unfold(latent: Tensor) -> Tensor:
     """Undo `fold`."""
-    return einops.rearrange(
-        latent, "... (c p q r) t h w -> ... c (t p) (h q) (w r)", p=FOLD, q=FOLD, r=FOLD
-    )
+    return einops.rearrange(latent, "... (c p q r) t h w -> ... c (t p) (h q) (w r)", p=FOLD, q=FOLD, r=FOLD)
 
 
 def prompt_embedding(prompt: int, text_dim: int) -> Tensor:

@@ -15,7 +15,10 @@ def outputs(seed: int, batch: int = 1, branches: int = 2) -> list[list[torch.Ten
     """Smooth curves through a space of 40 dimensions."""
     generator = torch.Generator().manual_seed(seed)
     parts = torch.randn(3, branches, batch, 40, generator=generator)
-    return [[parts[0, b] + parts[1, b] * t / 1000 + parts[2, b] * (t / 1000) ** 2 for b in range(branches)] for t in TIMES]
+    return [
+        [parts[0, b] + parts[1, b] * t / 1000 + parts[2, b] * (t / 1000) ** 2 for b in range(branches)]
+        for t in TIMES
+    ]
 
 
 def table_of(modes: OutputModes | None, samples: int = 1, **metadata: str) -> SensitivityTable:
@@ -47,12 +50,17 @@ def test_without_a_negative_branch_guidance_changes_nothing():
 
 def test_between_the_knots_a_smooth_curve_is_met_and_outside_the_nearest_knot_answers():
     times = torch.linspace(1000, 0, 41).tolist()
-    wave = [[torch.stack([torch.sin(torch.tensor([t / 200.0])), torch.cos(torch.tensor([t / 300.0]))], 1)] for t in times]
+    wave = [
+        [torch.stack([torch.sin(torch.tensor([t / 200.0])), torch.cos(torch.tensor([t / 300.0]))], 1)]
+        for t in times
+    ]
     modes = from_outputs(times, wave)
     at = [987.5, 512.5, 12.5]
     between = modes.guided(at, 1.0)
     steps = (between[1:] - between[:-1]).norm(dim=1)
-    direct = [torch.tensor([torch.sin(torch.tensor(t / 200.0)), torch.cos(torch.tensor(t / 300.0))]) for t in at]
+    direct = [
+        torch.tensor([torch.sin(torch.tensor(t / 200.0)), torch.cos(torch.tensor(t / 300.0))]) for t in at
+    ]
     real = [(b - a).square().mean().sqrt().item() for a, b in zip(direct, direct[1:], strict=False)]
     assert steps.tolist() == pytest.approx(real, rel=1e-3)
     assert torch.equal(modes.guided([1200.0, -5.0], 1.0), modes.guided([1000.0, 0.0], 1.0))
@@ -60,10 +68,10 @@ def test_between_the_knots_a_smooth_curve_is_met_and_outside_the_nearest_knot_an
 
 def test_merged_modes_are_the_mean_over_all_samples():
     first, second, both = outputs(3), outputs(4, batch=2), outputs(3)
-    joined = [[torch.cat([a, b]) for a, b in zip(x, y, strict=True)] for x, y in zip(both, second, strict=True)]
-    merged = merge(
-        table_of(from_outputs(TIMES, first), 1), table_of(from_outputs(TIMES, second), 2)
-    ).modes
+    joined = [
+        [torch.cat([a, b]) for a, b in zip(x, y, strict=True)] for x, y in zip(both, second, strict=True)
+    ]
+    merged = merge(table_of(from_outputs(TIMES, first), 1), table_of(from_outputs(TIMES, second), 2)).modes
     whole = from_outputs(TIMES, joined)
     for cfg in (1.0, 4.0):
         left, right = (modes.guided(TIMES, cfg) @ modes.guided(TIMES, cfg).T for modes in (merged, whole))

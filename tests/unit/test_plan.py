@@ -144,9 +144,7 @@ def test_no_smaller_epsilon_does_where_the_count_jumps_up_and_down(speed_up):
     config = SenCacheConfig(rule="joint", max_reuse=6)
     found = plan_for_speed_up(speed_up, config, EVERYWHERE, table, sigmas, timesteps).config.epsilon
     smaller = [found * (0.999 - 0.001 * index) for index in range(600)]
-    plans = [
-        simulate(replace(config, epsilon=one), EVERYWHERE, table, sigmas, timesteps) for one in smaller
-    ]
+    plans = [simulate(replace(config, epsilon=one), EVERYWHERE, table, sigmas, timesteps) for one in smaller]
     assert all(plan.speed_up < speed_up for plan in plans)
 
 

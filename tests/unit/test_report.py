@@ -42,7 +42,9 @@ def test_where_nothing_was_reused_no_seconds_are_claimed():
 
 
 def test_the_report_names_settings_and_table():
-    run = replace(record(FIRST), config=SenCacheConfig("paper", "hold", 0.07, max_reuse=10), table_name="wan21")
+    run = replace(
+        record(FIRST), config=SenCacheConfig("paper", "hold", 0.07, max_reuse=10), table_name="wan21"
+    )
     settings = "Settings: rule paper, forecast hold, epsilon 0.07, n 10"
     assert lines_with(run, "Settings") == [settings + ", table wan21."]
     assert lines_with(replace(run, table_name=""), "Settings") == [settings + "."]
