@@ -220,8 +220,8 @@ def page(results: dict[str, Any]) -> str:
         "",
         "## Memory held between steps",
         "",
-        "Wan 2.1 14B at 832x480 and 81 frames, guided, read off ComfyUI's own module on the meta device: outputs "
-        "and latents float32, hidden features bfloat16.",
+        "Wan 2.1 14B at 832x480 and 81 frames, guided, read off ComfyUI's own module on the meta device: "
+        "outputs and latents float32, hidden features bfloat16.",
         "",
         "| method | MiB |",
         "|---|---|",

@@ -22,18 +22,19 @@ QUALITIES = (40.0, 45.0)
 NAMES = {"wan": "Wan 2.1", "ltxv": "LTX-Video", "cogvideox": "CogVideoX"}
 
 INTRODUCTION = """\
-Three tiny trained models inside ComfyUI, {clips} clips each (all 13 prompts in turn, seeds that no table was
-measured on), every method against the uncached clip of the same seed. NFE: network evaluations, counted on the
-network's middle block. Every number comes from `python tests/benchmarks/compare.py`; its docstring says what it
-needs. Machine: {machine}.
+Three tiny trained models inside ComfyUI, {clips} clips each (all 13 prompts in turn, seeds that no table
+was measured on), every method against the uncached clip of the same seed. NFE: network evaluations,
+counted on the network's middle block. Every number comes from `python tests/benchmarks/compare.py`; its
+docstring says what it needs. Machine: {machine}.
 
-SenCache is our default (rule plan, forecast linear) at a wished speed-up; each peer has the settings listed below,
-the best of them counts, metric by metric. Between two settings a peer is read off the line between its best ones."""
+SenCache is our default (rule plan, forecast linear) at a wished speed-up; each peer has the settings
+listed below, the best of them counts, metric by metric. Between two settings a peer is read off the line
+between its best ones."""
 COLUMNS = """\
-PSNR in dB (mean and worst clip); temporal: rms error of the differences between frames; to data: energy distance
-between the clips and 128 training clips, 12x12 pixels a frame (it can be below 0, because the clips take every
-prompt in turn; compare it with that of the uncached clips); time: median seconds a clip as a share of the uncached
-run's, measured with other work on the machine."""
+PSNR in dB (mean and worst clip); temporal: rms error of the differences between frames; to data: energy
+distance between the clips and 128 training clips, 12x12 pixels a frame (it can be below 0, because the
+clips take every prompt in turn; compare it with that of the uncached clips); time: median seconds a clip
+as a share of the uncached run's, measured with other work on the machine."""
 
 Point = dict[str, Any]
 Way = tuple[str, str, float, int]

@@ -61,8 +61,8 @@ def test_calibrate_measures_along_the_models_own_sampler(host, patch, records, t
     own = sampler_object(host, tiny.samplers[0])
     model = tiny.load(host)
     table, _, text = SenCacheCalibrate.execute(
-        model, tiny.conditioning(2), tiny.empty_latent(), 10, "euler", "simple", 2, 5.0, 3, "another architecture",
-        tiny.conditioning(0), own,
+        model, tiny.conditioning(2), tiny.empty_latent(), 10, "euler", "simple", 2, 5.0, 3,
+        "another architecture", tiny.conditioning(0), own,
     ).args  # fmt: skip
     save_target("another architecture").path.unlink()
     assert table.num_samples == 2 and table.metadata["sampler"] == type(own).__name__
@@ -99,10 +99,9 @@ def test_the_raw_output_of_cogvideox_is_what_its_network_gave(host):
 
 
 def test_a_runs_points_are_what_the_embedded_runner_assumes(host, wan):
+    import comfy.samplers
     from embedded import points
     from sencache.nodes.wrappers import points_of
-
-    import comfy.samplers
 
     sampling = wan.get_model_object("model_sampling")
     found = points_of(sampling, comfy.samplers.calculate_sigmas(sampling, "simple", 20), 5.0)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class TinyModel:
-    """One model: its latent's shape, the samplers that suit it, and how its latent becomes the 16-channel one."""
+    """One model: its latent's shape, the samplers that suit it, and its latent as the 16-channel one."""
 
     name: str
     latent_shape: tuple[int, ...]

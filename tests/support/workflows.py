@@ -10,7 +10,7 @@ from host_inputs import patch_inputs
 def artist_workflow(
     steps: int, calibration_steps: int, samples: int, table_name: str, seed: int = 7, **patch: Any
 ) -> dict[str, Any]:
-    """Return the workflow with the tiny Wan model; `patch` are Model Patch's inputs other than its defaults."""
+    """Return the workflow with the tiny Wan model; `patch` holds Model Patch's inputs other than defaults."""
     model, positive, negative, latent = ["1", 0], ["2", 0], ["3", 0], ["4", 0]
     sampling = {"cfg": 5.0, "scheduler": "simple", "positive": positive, "negative": negative}
     return {

@@ -199,7 +199,7 @@ def test_a_run_that_plans_needs_a_plan():
 
 @pytest.mark.parametrize("kind", ["flow", "variance preserving"])
 def test_step_weights_are_what_one_real_step_does_with_an_error(kind):
-    """An error of 1 in the output at one step, through the sampler's own formula, in unit-variance latents."""
+    """An error of 1 in the output at one step, by the sampler's own formula, in unit-variance latents."""
     angles = np.linspace(1.5, 0.1, 8)
     flow = np.linspace(0.95, 0.1, 8)
     sigma = flow if kind == "flow" else np.tan(angles)
