@@ -25,6 +25,11 @@ def outside(score: float, budget: float = 0.1) -> Decision:
     return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, score, budget)
 
 
+def planned(score: float, budget: float = 0.1) -> Decision:
+    """Return the decision to compute because the plan does."""
+    return Decision(Action.COMPUTE, Reason.PLANNED, score, budget)
+
+
 def record(*decisions: Decision, seconds: tuple[float, ...] = (), epsilon=0.1, **fields) -> RunRecord:
     """Return a record of these decisions in even steps of sigma; computing takes 2 s, reusing 0.5."""
     taken = seconds or tuple(0.5 if decision.reuse else 2.0 for decision in decisions)
@@ -33,7 +38,7 @@ def record(*decisions: Decision, seconds: tuple[float, ...] = (), epsilon=0.1, *
         Evaluation(sigma, 1000 * sigma, decision, one)
         for sigma, decision, one in zip(sigmas, decisions, taken, strict=True)
     )
-    return RunRecord(SenCacheConfig(epsilon=epsilon), evaluations, **fields)
+    return RunRecord(SenCacheConfig(rule="joint", epsilon=epsilon), evaluations, **fields)
 
 
 def long_record() -> RunRecord:

@@ -10,7 +10,7 @@ import pytest
 from sencache.caching.config import SenCacheConfig
 from sencache.caching.policy import Action, Decision, Reason
 from sencache.caching.report import as_dict, as_text
-from sencache.tests.toy_records import FIRST, OFF, long_record, outside, over, record, reused
+from sencache.tests.toy_records import FIRST, OFF, long_record, outside, over, planned, record, reused
 
 NO_SAVING = "A computed step took"
 
@@ -150,6 +150,8 @@ def test_the_report_as_values_says_the_same():
             "predicted change within epsilon": 2,
             "predicted change over epsilon": 1,
         },
+        "planned": None,
+        "predicted_error": None,
         "complete": True,
         "node_id": "7",
         "table": "wan21",
@@ -163,6 +165,36 @@ def test_the_report_as_values_says_the_same():
         "seconds": 2.0,
     }
     assert steps[0]["score"] is None and [step["action"] for step in steps[1:3]] == ["reuse", "reuse"]
+
+
+def planned_run(*decisions, **settings):
+    run = record(*decisions, planned=3, predicted_error=0.0312)
+    return replace(run, config=SenCacheConfig(**settings))
+
+
+def test_a_planned_run_tells_what_was_planned_and_the_error_to_expect():
+    run = planned_run(FIRST, reused(0.01), reused(0.02), planned(0.06), planned(0.02))
+    assert lines_with(run, "Planned") == [
+        "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312. Had "
+        "all those since the last computed one been reused: 0.0100 to 0.0600, median 0.0200."
+    ]
+    assert lines_with(run, "Computed because") == [
+        "Computed because: the plan computes here (2), first evaluation (1)."
+    ]
+    assert as_dict(run)["planned"] == 3 and as_dict(run)["predicted_error"] == 0.0312
+
+
+def test_a_wished_speed_up_is_named_in_epsilons_place():
+    run = planned_run(FIRST, reused(0.01), speed_up=2.5)
+    assert lines_with(run, "Settings") == ["Settings: rule plan, forecast linear, speed-up 2.5, n 30."]
+
+
+def test_where_a_plan_reuses_nothing_the_report_names_the_error_that_a_reuse_would_leave():
+    run = planned_run(FIRST, planned(0.09), planned(0.07), epsilon=0.001)
+    assert lines_with(run, "Nothing was reused") == [
+        "Nothing was reused: a single reused evaluation would leave an error of 0.0700 or more; raise epsilon "
+        "above it, or wish for a speed-up."
+    ]
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])

@@ -7,8 +7,10 @@ import pickle
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 
 import torch
+from sencache.calibration.modes import OutputModes
 from sencache.calibration.table import TableError, load, to_bytes
 from sencache.tests.toy_tables import Trap, build, parts
 
@@ -20,7 +22,9 @@ NUMBERS = [-1, 0, 1, 2, 3, 4, 8, 24, 1000, 2**31, 2**53, 2**63, 2**64, 10**30, 1
 
 def original():
     rows = {"alignment": torch.tensor([[1.0, -0.5, 0.0], [0.5, 0.5, -1.0]])}
-    return build(parts() | rows, {"fingerprint": "wan-a", "model": "Tiny Wan ✓", "steps": "50"})
+    table = build(parts() | rows, {"fingerprint": "wan-a", "model": "Tiny Wan ✓", "steps": "50"})
+    columns = torch.tensor([[[1.0, 0.5], [0.25, 0.5]], [[0.0, 0.25], [-0.5, 0.125]]])
+    return replace(table, modes=OutputModes(torch.tensor([1000.0, 100.0]), columns))
 
 
 def split(data):
