@@ -49,7 +49,7 @@ def fingerprint(model: Any) -> str:
 def weights_digest(model: Any) -> str:
     """Hash a sample of the weights and the patches on them: one architecture may hold another expert.
 
-    With patches (a LoRA) the digest holds for this session only, since the host names them at random.
+    With patches (a LoRA) the digest holds until ComfyUI is restarted, since the host names them at random.
     """
     hashed = hashlib.sha256()
     parameters = sorted(model.model.diffusion_model.state_dict().items())

@@ -175,8 +175,8 @@ def planned_run(*decisions, **settings):
 def test_a_planned_run_tells_what_was_planned_and_the_error_to_expect():
     run = planned_run(FIRST, reused(0.01), reused(0.02), planned(0.06), planned(0.02))
     assert lines_with(run, "Planned") == [
-        "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312. Had "
-        "all those since the last computed one been reused: 0.0100 to 0.0600, median 0.0200."
+        "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312. "
+        "Had all those since the last computed one been reused: 0.0100 to 0.0600, median 0.0200."
     ]
     assert lines_with(run, "Computed because") == [
         "Computed because: the plan computes here (2), first evaluation (1)."
@@ -192,8 +192,8 @@ def test_a_wished_speed_up_is_named_in_epsilons_place():
 def test_where_a_plan_reuses_nothing_the_report_names_the_error_that_a_reuse_would_leave():
     run = planned_run(FIRST, planned(0.09), planned(0.07), epsilon=0.001)
     assert lines_with(run, "Nothing was reused") == [
-        "Nothing was reused: a single reused evaluation would leave an error of 0.0700 or more; raise epsilon "
-        "above it, or wish for a speed-up."
+        "Nothing was reused: a single reused evaluation would leave an error of 0.0700 or more; raise "
+        "epsilon above it, or wish for a speed-up."
     ]
 
 
