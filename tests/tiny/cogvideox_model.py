@@ -7,6 +7,7 @@ Written from the paper's block diagram and the checkpoint's key names.
 from __future__ import annotations
 
 import torch
+from rotary import rotate
 from time_features import timestep_embedding
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,13 +32,6 @@ def rotary_table(frames: int, height: int, width: int) -> Tensor:
         angles.append(positions.reshape(-1, 1) / 10000 ** (torch.arange(0, dim, 2) / dim))
     table = torch.cat(angles, dim=1)
     return torch.stack([table.cos(), table.sin()])
-
-
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring channel pairs of `x [B, heads, L, 64]` by the angles of `rotary_table`."""
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = table
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
 class ModulatedNorm(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from rotary import rotate
 from time_features import timestep_embedding
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,13 +35,6 @@ def rotary_table(frames: int, height: int, width: int, dim: int) -> Tensor:
     angles = (frequencies[:, None] * (2 * positions[:, None] - 1)).flatten(1)
     angles = F.pad(angles, (dim // 2 - angles.shape[1], 0))
     return torch.stack([angles.cos(), angles.sin()])
-
-
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring channel pairs of `x [B, L, dim]` by the angles of `rotary_table`."""
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = table
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
 class Attention(nn.Module):
