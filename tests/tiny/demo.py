@@ -42,7 +42,7 @@ CASES = ((2, 1), (6, 2), (9, 3), (13, 4))  # prompt, seed: none of them calibrat
 PAPER = {"rule": "paper", "forecast": "hold", "max_reuse": 3, "strict_percent": 0.2, "strict_epsilon": 0.01}
 FEWER = (25, 17, 12, 8)
 PAPER_EPSILONS = (0.1, 0.2, 0.4, 0.8)
-OUR_EPSILONS = (0.02, 0.05, 0.1, 0.2)
+OUR_SPEED_UPS = (2.0, 3.0, 4.0, 6.25)
 SECONDS_PER_FRAME = 0.12
 
 
@@ -96,8 +96,8 @@ def settings(
             for epsilon in PAPER_EPSILONS
         ),
         *(
-            ("SenCache", f"epsilon {epsilon:g}", reuse(SenCacheConfig(epsilon=epsilon)))
-            for epsilon in OUR_EPSILONS
+            ("SenCache", f"speed-up {speed_up:g}", reuse(SenCacheConfig(speed_up=speed_up)))
+            for speed_up in OUR_SPEED_UPS
         ),
     ]
 
