@@ -160,7 +160,10 @@ class PlanFollower:
     which the plan computes again.
     """
 
-    def __init__(self, plans: OptimalPlans, points: RunPoints, price: int) -> None:
+    def __init__(
+        self, plans: OptimalPlans, points: RunPoints, price: int, forecast: str = "linear"
+    ) -> None:
+        self.forecast = forecast
         self.tolerance = float(np.sqrt(plans.errors[price, 0, 0]))
         self.planned = int(plans.evaluations[price, 0, 0])
         self._plans, self._points, self._price = plans, points, price

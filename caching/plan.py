@@ -11,6 +11,8 @@ from .config import SenCacheConfig, Zones
 from .optimal import OptimalPlans, PlanFollower, RunPoints, solve
 from .policy import HOLDING_SHARE, Action, Decision, Distance, Reason, decide
 
+UNRELIABLE = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -57,13 +59,20 @@ def optimal_plans(
 def follower(
     config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
 ) -> PlanFollower:
-    """Choose the plan that the settings ask for: of least error at a speed-up, or the fastest at an error."""
+    """Choose the plan that the settings ask for: of least error at a speed-up, or the fastest at an error.
+
+    Where a line is predicted to err by more than `UNRELIABLE`, the outputs that it would be drawn through are
+    themselves too far off, and the plan holds the last output instead: `forecast` of the plan tells.
+    """
     plans = optimal_plans(config, zones, table, points)
     if config.speed_up > 0:
         price = plans.within_evaluations(len(points.sigmas) / config.speed_up)
     else:
         price = plans.within_error(config.epsilon)
-    return PlanFollower(plans, points, price)
+    follow = PlanFollower(plans, points, price, config.forecast)
+    if config.forecast == "linear" and follow.tolerance > UNRELIABLE:
+        return follower(replace(config, forecast="hold"), zones, table, points)
+    return follow
 
 
 def simulate(config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints) -> Plan:

@@ -63,7 +63,7 @@ class SamplingRun:
     ) -> None:
         if config.reuses and (config.rule == "plan") != (follow is not None):
             raise ValueError("the rule 'plan' needs a plan to follow, and the others can't have one")
-        self.config = config
+        self.config = config if follow is None else replace(config, forecast=follow.forecast)
         self.decision = Decision(Action.COMPUTE, Reason.FIRST)
         self._table = table
         self._zones = zones

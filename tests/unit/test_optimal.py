@@ -213,3 +213,23 @@ def test_step_weights_are_what_one_real_step_does_with_an_error(kind):
     assert weights == pytest.approx(expected, rel=1e-9)
     early = step_weights(signal, sigma, -gain[:-1], np.zeros(7))
     assert (early > weights).all()
+
+
+def test_where_a_line_would_err_too_far_the_output_is_held(monkeypatch):
+    from sencache.caching import plan
+
+    near = follow(bent_table(), speed_up=2.0)
+    assert near.config.forecast == "linear" and near.follow.tolerance <= plan.UNRELIABLE
+    monkeypatch.setattr(plan, "UNRELIABLE", near.follow.tolerance * 0.99)
+    far = follow(bent_table(), speed_up=2.0)
+    assert far.config.forecast == "hold"
+    stored = torch.empty(0)
+    for sigma in SIGMAS[:5]:
+        if begin(far, torch.zeros(1, 4), sigma).reuse:
+            served = far.serve("cond", torch.device("cpu"))
+            assert torch.equal(served, stored)
+        else:
+            stored = curve(sigma)
+            far.store("cond", stored)
+    assert far.stored_tensors <= 2
+    assert follow(bent_table(), speed_up=2.0, forecast="hold").config.forecast == "hold"
