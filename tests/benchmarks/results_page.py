@@ -146,7 +146,9 @@ def _matched_table(ways: dict[Way, dict[str, list[Point]]]) -> list[str]:
     for way, methods in ways.items():
         for row in matched(methods, way[3]):
             psnr, lpips, ssim = row["psnr"], row["lpips"], row["ssim"]
-            both = psnr["ours"] is not None and psnr["value"] is not None
+            if psnr["ours"] is None:
+                continue
+            both = psnr["value"] is not None
             difference = f"{psnr['ours'] - psnr['value']:+.1f}" if both else "-"
             lines.append(
                 f"| {_title(way)} | {row['nfe']:.1f} | {_cell(psnr['ours'])} | {_cell(psnr['value'])} "
@@ -207,6 +209,7 @@ def plot(ways: dict[Way, dict[str, list[Point]]], metric: str, label: str, path:
     figure, grid = plt.subplots(rows, columns, figsize=(4.4 * columns, 3.9 * rows), dpi=110, squeeze=False)
     names = list(dict.fromkeys(name for methods in ways.values() for name in methods if name != "uncached"))
     colours = {name: plt.get_cmap("tab20")(index % 20) for index, name in enumerate(names)}
+    colours[OURS] = "black"
     for axes, (way, methods) in zip(grid.flat, ways.items(), strict=False):
         for name, points in methods.items():
             if name == "uncached":
@@ -227,6 +230,8 @@ def plot(ways: dict[Way, dict[str, list[Point]]], metric: str, label: str, path:
             )
         axes.set_title(_title(way), fontsize=9)
         axes.set(xlabel="network evaluations", ylabel=label, xlim=(5, 32))
+        if metric == "psnr":
+            axes.set_ylim(10, 65)
         if metric == "lpips":
             axes.set_yscale("symlog", linthresh=1e-4)
         axes.grid(alpha=0.3)
