@@ -155,7 +155,7 @@ def held_memory() -> list[dict[str, Any]]:
         dtype=torch.bfloat16,
         operations=comfy.ops.disable_weight_init,
     )
-    tokens = network.patch_embedding(latent.bfloat16()).flatten(2)
+    tokens = network.patch_embedding(latent).flatten(2).bfloat16()
     output, hidden = (one.numel() * one.element_size() for one in (latent, tokens))
     branches = 2
     return [
