@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from ..calibration.table import SensitivityTable
 from .config import SenCacheConfig, Zones
-from .optimal import OptimalPlans, PlanFollower, RunPoints, solve
+from .follower import PlanFollower
+from .optimal import OptimalPlans, solve
+from .points import RunPoints
 from .policy import HOLDING_SHARE, Action, Decision, Distance, Reason, decide
 
-UNRELIABLE = 0.25
-
+UNRELIABLE = 0.08
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -61,8 +62,8 @@ def follower(
 ) -> PlanFollower:
     """Choose the plan that the settings ask for: of least error at a speed-up, or the fastest at an error.
 
-    Where a line is predicted to err by more than `UNRELIABLE`, the outputs that it would be drawn through are
-    themselves too far off, and the plan holds the last output instead: `forecast` of the plan tells.
+    Where that plan is predicted to err by more than `UNRELIABLE`, the outputs that a line would be drawn
+    through are themselves too far off, and as many evaluations are planned for holding the last output.
     """
     plans = optimal_plans(config, zones, table, points)
     if config.speed_up > 0:
@@ -71,7 +72,8 @@ def follower(
         price = plans.within_error(config.epsilon)
     follow = PlanFollower(plans, points, price, config.forecast)
     if config.forecast == "linear" and follow.tolerance > UNRELIABLE:
-        return follower(replace(config, forecast="hold"), zones, table, points)
+        holding = replace(config, forecast="hold", speed_up=len(points.sigmas) / follow.planned)
+        return follower(holding, zones, table, points)
     return follow
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..calibration.table import Sensitivity, SensitivityTable
+from .branch import Branch
 from .config import SenCacheConfig, Zones
-from .forecast import HISTORY, combine, weights
-from .optimal import PlanFollower
+from .follower import PlanFollower
+from .forecast import ServedStep
 from .policy import Action, Decision, Distance, Reason, decide
 from .record import Evaluation
 
@@ -28,18 +29,6 @@ class _Reference:
     timestep: float
     sensitivity: Sensitivity
     evaluation: int
-
-
-@dataclass(slots=True)
-class _Branch:
-    """The last computed raw outputs of one branch, oldest first, with their times on the forecast's axis.
-
-    `evaluation` is the ordinal of the evaluation that gave the newest.
-    """
-
-    times: list[float] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    evaluation: int = 0
 
 
 class SamplingRun:
@@ -75,7 +64,7 @@ class SamplingRun:
         self._timestep = self._time = math.nan
         self._computed = 0
         self._reference: _Reference | None = None
-        self._branches: dict[Hashable, _Branch] = {}
+        self._branches: dict[Hashable, Branch] = {}
         self._reuses_in_a_row = 0
         self._evaluations: list[Evaluation] = []
         self._began: list[float] = []
@@ -88,6 +77,8 @@ class SamplingRun:
         """
         sigma_now, self._timestep, *moved = self._measure(x, sigma, timestep)
         self._time = self._timestep if self._progress is None else self._progress(sigma_now)
+        if self.follow is not None:
+            self.follow.arrive(sigma_now)
         decision = self._decide(x, sigma_now, tuple(moved))
         self._began.append(self._clock())
         self._evaluations.append(Evaluation(sigma_now, self._timestep, decision, 0.0))
@@ -133,7 +124,7 @@ class SamplingRun:
             # not max(): it would turn a broken latent's NaN into 0
             beyond = [moved - expected for moved in distance.latent if not moved <= expected]
             self._unexplained += sum(beyond) / max(1, len(beyond)) * sensitivity.latent_sensitivity
-            predicted = math.hypot(predicted or 0.0, self._unexplained * follow.weight(sigma))
+            predicted = math.hypot(predicted or 0.0, self._unexplained * follow.importance(sigma))
         if not (predicted or 0.0) <= max(follow.tolerance, self.config.epsilon):
             return Decision(Action.COMPUTE, Reason.OVER_BUDGET, predicted, follow.tolerance)
         return Decision(Action.REUSE, Reason.WITHIN_BUDGET, predicted, follow.tolerance)
@@ -167,7 +158,7 @@ class SamplingRun:
         device = torch.device("cpu") if self.config.cache_device == "cpu" else tensor.device
         return tensor.detach().to(device, copy=True)
 
-    def _is_current(self, branch: _Branch) -> bool:
+    def _is_current(self, branch: Branch) -> bool:
         """Tell whether a branch's newest output is as new as the reference of the distances."""
         return self._reference is not None and branch.evaluation >= self._reference.evaluation
 
@@ -196,31 +187,26 @@ class SamplingRun:
     def serve(self, branch: Hashable, device: torch.device) -> Tensor:
         """Return a branch's forecast raw output at the current evaluation, a new tensor on `device`."""
         self._x = None  # only compute_instead needs it; the run should not hold a latent between evaluations
-        stored = self._branches[branch]
-        outputs = [output.to(device) for output in stored.outputs]
-        return combine(outputs, weights(self.config.forecast, stored.times, self._time))
+        step = ServedStep(self._time, 0.0, 1.0)
+        if self.follow is not None:
+            step = ServedStep(self._time, self.follow.weight(self.sigma), self.follow.damping(self.sigma))
+        return self._branches[branch].serve(self.config.forecast, step, device)
 
     def store(self, branch: Hashable, output: Tensor) -> None:
-        """Keep a branch's raw output at this evaluation; the oldest beyond what the forecast needs goes.
-
-        A second output at one time, as second-order samplers ask for, takes the place of the first: a line
-        needs two times.
-        """
+        """Keep a copy of a branch's raw output at this evaluation."""
         if not self.config.reuses:
             return
-        stored = self._branches.setdefault(branch, _Branch())
-        if stored.times and stored.times[-1] == self._time:
-            del stored.outputs[-1], stored.times[-1]
-        while len(stored.outputs) >= HISTORY[self.config.forecast]:
-            del stored.outputs[0], stored.times[0]
-        stored.outputs.append(self._parked(output))
-        stored.times.append(self._time)
+        coming, corrects = 0.0, False
+        if self.follow is not None:
+            coming, corrects = self.follow.coming_weight(), self.follow.corrects(self.sigma)
+        stored = self._branches.setdefault(branch, Branch())
+        stored.store(self.config.forecast, self._parked(output), self._time, coming, corrects)
         stored.evaluation = len(self._evaluations)
 
     @property
     def stored_tensors(self) -> int:
         """How many tensors of the output's size the run holds between two evaluations."""
-        return sum(len(branch.outputs) for branch in self._branches.values()) + (self._reference is not None)
+        return sum(branch.tensors for branch in self._branches.values()) + (self._reference is not None)
 
     def finish(self) -> tuple[Evaluation, ...]:
         """Free every tensor and return the evaluations; each one's seconds run until the next began."""

@@ -15,8 +15,8 @@ from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ..caching.config import SenCacheConfig, Zones
-from ..caching.optimal import RunPoints, step_weights
 from ..caching.plan import effective, follower, simulate
+from ..caching.points import RunPoints, step_weights
 from ..caching.record import RunRecord
 from ..caching.run import SamplingRun
 from ..calibration.table import SensitivityTable
@@ -88,7 +88,8 @@ def points_of(model_sampling: Any, sigmas: Tensor, cfg: float) -> RunPoints:
         sigmas=tuple(at[:-1].tolist()),
         timesteps=tuple(model_sampling.timestep(sigmas[:-1]).float().tolist()),
         progress=tuple(progress.tolist()),
-        weights=tuple(step_weights(signal, noise, np.array(gain), progress).tolist()),
+        weights=tuple(step_weights(signal, noise, np.array(gain)).tolist()),
+        noise=tuple((noise / np.hypot(signal, noise))[:-1].tolist()),
         cfg=cfg,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
-from sencache.caching.optimal import RunPoints
+from sencache.caching.points import RunPoints
 from sencache.caching.policy import Decision
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import SensitivityTable
@@ -33,7 +33,8 @@ def points_at(sigmas: Sequence[float], timesteps: Sequence[float], cfg: float = 
     """Describe Euler steps of a flow whose schedule has no shift, ending at 0."""
     ends = [*sigmas[1:], 0.0]
     weights = tuple(sigma - end for sigma, end in zip(sigmas, ends, strict=True))
-    return RunPoints(tuple(sigmas), tuple(timesteps), tuple(1 - s for s in sigmas), weights, cfg)
+    noise = tuple(sigma / math.hypot(1 - sigma, sigma) for sigma in sigmas)
+    return RunPoints(tuple(sigmas), tuple(timesteps), tuple(1 - s for s in sigmas), weights, noise, cfg)
 
 
 def begin(run: SamplingRun, x: Tensor, sigma: float) -> Decision:

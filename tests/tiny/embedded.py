@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from latents import prompt_embedding
 from sencache.caching.config import SenCacheConfig, Zones
-from sencache.caching.optimal import RunPoints, step_weights
 from sencache.caching.plan import follower
+from sencache.caching.points import RunPoints, step_weights
 from sencache.caching.record import RunRecord
 from sencache.caching.run import SamplingRun
 from sencache.calibration.estimator import TrajectoryProbe
@@ -61,7 +61,8 @@ def points(steps: int, cfg: float) -> RunPoints:
         sigmas=tuple(sigmas[:-1].tolist()),
         timesteps=tuple((1000 * sigmas[:-1]).tolist()),
         progress=tuple(axis.tolist()),
-        weights=tuple(step_weights(1 - sigmas, sigmas, sigmas[:-1], axis).tolist()),
+        weights=tuple(step_weights(1 - sigmas, sigmas, sigmas[:-1]).tolist()),
+        noise=tuple((sigmas / np.hypot(1 - sigmas, sigmas))[:-1].tolist()),
         cfg=cfg,
     )
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sencache.caching.forecast import HISTORY, combine, weights
+from sencache.caching.forecast import (
+    HISTORY,
+    ServedStep,
+    combine,
+    interpolation_weights,
+    missed_weights,
+    weights,
+)
 
 
 def line(time: float) -> torch.Tensor:
@@ -83,3 +90,31 @@ def test_a_weight_of_zero_keeps_a_broken_output_out():
 def test_outputs_and_weights_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError):
         combine([torch.ones(1), torch.ones(1)], [1.0])
+
+
+@pytest.mark.parametrize(("damping", "expected"), [(0.0, [0.0, 1.0]), (0.5, [-1.0, 2.0]), (1.0, [-2.0, 3.0])])
+def test_damping_is_the_share_of_the_rise_that_is_followed(damping, expected):
+    assert weights("linear", [1000.0, 900.0], 700.0, damping) == expected
+
+
+def test_interpolating_is_exact_for_a_parabola_through_three_outputs_and_a_line_through_two():
+    times = [1.0, 3.0, 4.0]
+    parabola = [2 - time + 0.5 * time**2 for time in times]
+    found = interpolation_weights(times, 2.0)
+    assert sum(w * value for w, value in zip(found, parabola, strict=True)) == pytest.approx(2.0)
+    assert interpolation_weights([1.0, 3.0], 2.5) == [0.25, 0.75]
+    assert interpolation_weights(times, 3.0) == [0.0, 1.0, 0.0]
+
+
+def test_what_served_steps_lacked_is_the_curve_through_the_next_output_less_the_forecast():
+    # outputs 0, 1 at times 0, 1 and 4 at time 2.0: t^2; served at 1.5 with weight 2: 1.5, and 2.25 was right
+    lacked = missed_weights("linear", [0.0, 1.0, 2.0], [ServedStep(1.5, 2.0, 1.0)])
+    assert sum(w * value for w, value in zip(lacked, [0.0, 1.0, 4.0], strict=True)) == pytest.approx(1.5)
+    assert sum(lacked) == pytest.approx(0.0)  # outputs that are all the same lacked nothing
+
+
+def test_a_held_first_output_lacked_the_line_to_the_next():
+    # outputs 0 and 4 at times 0 and 4, held at times 1 and 3: lacking 1 and 3
+    steps = [ServedStep(1.0, 0.5, 1.0), ServedStep(3.0, 0.5, 1.0)]
+    lacked = missed_weights("linear", [0.0, 4.0], steps)
+    assert lacked == pytest.approx([-0.5, 0.5])
