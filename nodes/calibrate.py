@@ -23,7 +23,7 @@ from .wrappers import points_of, without_patch, zones_of
 
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
-EXAMPLES = (0.02, 0.05, 0.1, 0.2)
+EXAMPLES = (0.005, 0.01, 0.02, 0.05)
 
 
 class SenCacheCalibrate(io.ComfyNode):

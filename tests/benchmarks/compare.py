@@ -5,6 +5,8 @@
 Needs ComfyUI (COMFYUI_PATH) and its environment, with scikit-image, scikit-video, torchmetrics,
 stlpips-pytorch (and IPython and torchsummary, which it imports) and matplotlib. Interrupted, it goes on from
 the finished jobs when called again; `--work` holds them. Writes `results/comparison.json` and the page.
+After a change to our method, `--keep tests/benchmarks/results/comparison.json` runs ours and the uncached
+clips again and keeps the peers' rows.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
 
-from results_page import write_page  # noqa: E402
+from results_page import OWN_VARIANTS, write_page  # noqa: E402
 from settings import methods, ways  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
@@ -35,6 +37,7 @@ SAMPLERS = {
 FOLDERS = ("teacache", "magcache", "spectrum")
 
 
+OURS = "ours"
 PACKS = ("TeaCache", "MagCache", "Spectrum")  # stay on the shared model, so each gets its own process
 
 
@@ -69,7 +72,8 @@ def tasks(models: list[str]) -> list[Task]:
     for model in models:
         for sampler, cfg, steps in ways(SAMPLERS[model]):
             found = methods(steps, cfg, sampler)
-            groups = {"uncached": ["uncached"], "rest": [m for m in found if m not in (*PACKS, "uncached")]}
+            groups = {"uncached": ["uncached"], OURS: [m for m in found if m.startswith(OWN_VARIANTS)]}
+            groups["rest"] = [m for m in found if m not in (*PACKS, *groups["uncached"], *groups[OURS])]
             groups |= {pack: [pack] for pack in PACKS if pack in found}
             for name, members in groups.items():
                 chosen = {member: found[member] for member in members}
@@ -110,10 +114,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--processes", type=int, default=2, help="each takes one core")
     parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--keep", type=Path, help="an earlier comparison.json: run ours only, keep the rest")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     listed = tasks(arguments.models)
+    kept_ways: list[dict[str, Any]] = []
+    if arguments.keep is not None:
+        kept_ways = json.loads(arguments.keep.read_text())["ways"]
+        listed = [task for task in listed if task.name in ("uncached", OURS)]
     open_tasks = (
         [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
     )
@@ -132,7 +141,9 @@ def main() -> None:
     kept = [one.path(arguments.work) for one in listed if one.path(arguments.work).exists()]
     finished_tasks = [json.loads(path.read_text()) for path in kept]
     machine = f"{platform.machine()} CPU, one thread a process, {arguments.processes} processes at a time"
-    write_page(finished_tasks, machine, arguments.clips, HERE / "results")
+    if kept_ways:
+        machine += "; everything but ours kept from an earlier run of the command on the same kind of machine"
+    write_page(finished_tasks, machine, arguments.clips, HERE / "results", kept_ways)
     sys.exit(1 if failed else 0)
 
 

@@ -246,9 +246,35 @@ def plot(ways: dict[Way, dict[str, list[Point]]], metric: str, label: str, path:
     plt.close(figure)
 
 
-def write_page(tasks: list[dict[str, Any]], machine: str, clips: int, folder: Path) -> None:
-    """Write everything that the tasks' rows tell."""
+def keep_others(
+    found: dict[Way, dict[str, list[Point]]],
+    missing: dict[Way, dict[str, str]],
+    kept: list[dict[str, Any]],
+) -> None:
+    """Take the points of everything that is neither ours nor uncached from an earlier comparison.
+
+    Their seconds are brought to the uncached run's of this one, since only their share is shown.
+    """
+    for one in kept:
+        way = tuple(one["way"])
+        if way not in found:
+            found[way] = one["methods"]
+        pace = found[way]["uncached"][0]["seconds"] / one["methods"]["uncached"][0]["seconds"]
+        others = {
+            method: [{**point, "seconds": point["seconds"] * pace} for point in points]
+            for method, points in one["methods"].items()
+            if method != "uncached" and not method.startswith(OWN_VARIANTS)
+        }
+        found[way] = found.get(way, {}) | others
+        missing[way] = one["not_running"] | missing.get(way, {})
+
+
+def write_page(
+    tasks: list[dict[str, Any]], machine: str, clips: int, folder: Path, kept: list[dict[str, Any]]
+) -> None:
+    """Write everything that the tasks' rows and the kept points tell."""
     found, missing = points_of(tasks)
+    keep_others(found, missing, kept)
     main = {way: methods for way, methods in found.items() if way[2:] == (5.0, 50)}
     other = {way: methods for way, methods in found.items() if way not in main}
     folder.mkdir(exist_ok=True)

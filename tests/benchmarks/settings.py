@@ -34,7 +34,7 @@ def _ours(steps: int, shares: tuple[float, ...]) -> dict[str, Settings]:
 def _variants() -> dict[str, Settings]:
     """Return our other rules and forecasts, the paper's among them."""
     return {
-        "SenCache by epsilon": _each("epsilon", (0.02, 0.05, 0.1, 0.2)),
+        "SenCache by epsilon": _each("epsilon", (0.005, 0.01, 0.02, 0.05)),
         "SenCache, hold": _each("speed_up", (2.0, 3.0, 4.0), forecast="hold"),
         "SenCache, paper's rule, hold": _each("epsilon", (0.07, 0.15, 0.3), **PAPER, max_reuse=10)
         + _each("epsilon", (0.1, 2.0), **PAPER, **STRICT),
