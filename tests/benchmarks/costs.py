@@ -159,7 +159,10 @@ def held_memory() -> list[dict[str, Any]]:
     output, hidden = (one.numel() * one.element_size() for one in (latent, tokens))
     branches = 2
     return [
-        {"method": "SenCache: two outputs a branch and one latent", "bytes": (2 * branches + 1) * output},
+        {
+            "method": "SenCache: two outputs and what is owed a branch, and one latent, at most",
+            "bytes": (3 * branches + 1) * output,
+        },
         {
             "method": "SenCache, forecast hold: one output a branch and one latent",
             "bytes": (branches + 1) * output,

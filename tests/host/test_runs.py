@@ -55,10 +55,12 @@ def held_during(host, model, cfg):
 
 @pytest.mark.parametrize("cfg, branches", [(1.0, 1), (5.0, 2)])
 @pytest.mark.parametrize("epsilon", [0.01, 0.3])
-def test_a_run_holds_at_most_three_output_sized_tensors_per_branch(host, wan, patch, cfg, branches, epsilon):
+def test_a_run_holds_three_output_sized_tensors_per_branch_and_one_latent_at_most(
+    host, wan, patch, cfg, branches, epsilon
+):
     unpatched = held_during(host, wan, cfg)
     extra = held_during(host, patch(wan, epsilon=epsilon), cfg) - unpatched
-    assert 0 < extra <= 3 * branches
+    assert 0 < extra <= 3 * branches + 1
 
 
 def test_nothing_is_held_after_a_run(wan, sample, patch):
