@@ -28,7 +28,9 @@ def ksampler(nodes: Any, model: Any, sampler: str, scheduler: str, **changed: An
     )[0]["samples"]  # fmt: skip
 
 
-def _case(sampler: str, scheduler: str) -> Case:
+def pair(sampler: str, scheduler: str) -> Case:
+    """Return the case of one sampler with one scheduler."""
+
     def make(nodes: Any) -> Scene:
         model = MODELS["wan"].load(nodes)
         return Scene((model,), lambda model: ksampler(nodes, model, sampler, scheduler))
@@ -41,4 +43,4 @@ def cases() -> list[Case]:
     import comfy.samplers
 
     offered = comfy.samplers.KSampler
-    return [_case(sampler, scheduler) for sampler in offered.SAMPLERS for scheduler in offered.SCHEDULERS]
+    return [pair(sampler, scheduler) for sampler in offered.SAMPLERS for scheduler in offered.SCHEDULERS]
