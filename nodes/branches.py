@@ -27,12 +27,13 @@ def branch_keys(
 
 
 def _active(cond: list[dict[str, Any]], sigma: float) -> Iterator[Hashable]:
-    """Name the conds of a slot whose range contains sigma, and which of their controls are on."""
+    """Name the conds of a slot whose range contains sigma, and what of their controls and hooks is on."""
     for index, entry in enumerate(cond):
         start, end = entry.get("timestep_start"), entry.get("timestep_end")
         if (start is None or sigma <= start) and (end is None or sigma >= end):
             controls = tuple(_controls(entry.get("control"), sigma))
-            yield index, controls, tuple(sorted(entry.get("model_conds", {})))
+            hooks = tuple(_keyframes(entry.get("hooks"), sigma))
+            yield index, controls, hooks, tuple(sorted(entry.get("model_conds", {})))
 
 
 def _controls(control: Any, sigma: float) -> Iterator[bool]:
@@ -41,6 +42,13 @@ def _controls(control: Any, sigma: float) -> Iterator[bool]:
         start, end = getattr(control, "timestep_range", None) or (None, None)
         yield (start is None or sigma <= start) and (end is None or sigma >= end)
         control = getattr(control, "previous_controlnet", None)
+
+
+def _keyframes(hooks: Any, sigma: float) -> Iterator[int]:
+    """Tell of each hook, such as a scheduled LoRA, how many of its keyframes have begun at sigma."""
+    for hook in getattr(hooks, "hooks", ()):
+        keyframes = getattr(getattr(hook, "hook_keyframe", None), "keyframes", ())
+        yield sum(keyframe.start_t >= sigma for keyframe in keyframes)
 
 
 def _replaced_blocks(transformer_options: dict) -> tuple[str, ...]:

@@ -10,14 +10,22 @@ _NOT_IDENTITY = {"dtype", "device", "operations"}
 
 
 def _plain(value: Any) -> Any:
-    """Turn a config value into something JSON writes the same way in every process."""
+    """Turn a config value into something JSON writes the same way in every process and on every host.
+
+    Newer hosts list more settings of the same model, switched off; so what is off or empty is left out.
+    """
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items() if key not in _NOT_IDENTITY}
+        kept = {key: entry for key, entry in value.items() if key not in _NOT_IDENTITY and not _off(entry)}
+        return {str(key): _plain(entry) for key, entry in kept.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     return type(value).__name__
+
+
+def _off(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, dict | list | tuple | str) and not value)
 
 
 def parameter_count(model: Any) -> int:

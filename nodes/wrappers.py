@@ -22,6 +22,7 @@ from ..caching.run import SamplingRun
 from ..calibration.table import SensitivityTable
 from .accelerators import refuse_other_accelerator
 from .branches import branch_keys
+from .guidance import guidance_scale
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +141,7 @@ class Patch:
         refuse_other_accelerator("SenCache Model Patch", guider.model_options)
         model_sampling = guider.model_patcher.get_model_object("model_sampling")
         sigmas = args[3] if len(args) > 3 else kwargs["sigmas"]
-        cfg = getattr(guider, "cfg", None)
-        run = self.run_over(model_sampling, sigmas, cfg)
+        run = self.run_over(model_sampling, sigmas, guidance_scale(guider))
         options = guider.model_options.setdefault("transformer_options", {})
         options[KEY] = _HostRun(run, model_sampling)
         complete = False
@@ -162,7 +162,7 @@ class Patch:
         zones, follow = zones_of(model_sampling, config), None
         if config.reuses and (config.rule == "plan" or config.speed_up > 0):
             calibrated = float(table.metadata.get("cfg", 1.0))
-            points = points_of(model_sampling, sigmas, calibrated if cfg is None else float(cfg))
+            points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg)
             if config.rule == "plan":
                 follow = follower(config, zones, table, points)
             else:

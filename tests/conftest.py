@@ -17,7 +17,7 @@ REQUIRE_HOST = "SENCACHE_REQUIRE_HOST"
 package = ModuleType("sencache")
 package.__path__ = [str(ROOT)]
 sys.modules.setdefault("sencache", package)
-sys.path[1:1] = [str(ROOT / "tests" / "tiny"), str(ROOT / "tests" / "support")]
+sys.path[1:1] = [str(ROOT / "tests" / folder) for folder in ("tiny", "support", "compatibility")]
 
 from comfy_host import find_host  # noqa: E402 - its folder has just been put on the path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from host_inputs import conditioning, empty_latent
 
@@ -48,6 +49,35 @@ def test_a_prompt_that_changes_is_computed_there_and_starts_its_own_history(host
     first_after = next(one for one in record.evaluations if one.sigma < switch_sigma)
     assert not first_after.decision.reuse
     assert record.reused > STEPS // 2
+
+
+@pytest.mark.parametrize("sigma, begun", [(1.0, 1), (0.75, 1), (0.5, 2), (0.2, 3)])
+def test_a_scheduled_lora_is_another_branch_from_each_keyframe_on(host, sigma, begun):
+    import comfy.hooks
+    from sencache.nodes.branches import branch_keys
+
+    hooks = comfy.hooks.create_hook_lora({}, 1.0, 0.0)
+    group = comfy.hooks.HookKeyframeGroup()
+    for start_t in (999.0, 0.5, 0.25):
+        group.add(comfy.hooks.HookKeyframe(1.0))
+        group.keyframes[-1].start_t = start_t
+    hooks.set_keyframes_on_hooks(group)
+    keys = [
+        branch_keys(0, [[cond]], torch.zeros(1), sigma, {})[0] for cond in ({"hooks": hooks}, {"hooks": None})
+    ]
+    assert [index[2] for key in keys for index in key[2]] == [(begun,), ()]
+
+
+def test_a_lora_that_begins_midway_is_computed_there(host, wan, patch, records):
+    from conditioning import hooked
+    from scenes import ksample
+
+    positive = hooked(host, wan, ((0.0, 0.0), (0.5, 1.0)))
+    patched = patch(wan, epsilon=2.0, n=20)
+    ksample(host, patched, positive=positive)
+    switch = wan.get_model_object("model_sampling").percent_to_sigma(0.5)
+    begun = next(one for one in records(patched)[-1].evaluations if one.sigma <= switch)
+    assert not begun.decision.reuse and records(patched)[-1].reused > STEPS // 2
 
 
 def test_context_windows_each_keep_their_own_outputs(host, wan, sample, patch, records):

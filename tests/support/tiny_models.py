@@ -22,6 +22,13 @@ class TinyModel:
     samplers: tuple[str, ...]
     to_pictures: Callable[[Tensor], Tensor] = lambda latent: latent
     needs_mask: bool = False  # of the prompt's tokens; the text encoder's node gives it
+    config_class: str = ""
+
+    def available(self) -> bool:
+        """Whether this host has the architecture; older hosts lack CogVideoX."""
+        import comfy.supported_models
+
+        return not self.config_class or hasattr(comfy.supported_models, self.config_class)
 
     def load(self, nodes: ModuleType) -> Any:
         """Load the model through the ordinary loader node."""
@@ -43,7 +50,7 @@ K_SAMPLERS = ("euler", "uni_pc", "dpmpp_2m")
 MODELS = {
     "wan": TinyModel("tiny_wan", (1, 16, 8, 12, 12), K_SAMPLERS),
     "ltxv": TinyModel("tiny_ltxv", (1, 128, 4, 6, 6), K_SAMPLERS, unfold, needs_mask=True),
-    "cogvideox": TinyModel("tiny_cogvideox", (1, 16, 8, 12, 12), ("void",)),
+    "cogvideox": TinyModel("tiny_cogvideox", (1, 16, 8, 12, 12), ("void",), config_class="CogVideoX_T2V"),
 }
 
 

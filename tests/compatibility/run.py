@@ -1,0 +1,90 @@
+"""Walks everything that ComfyUI can do with a model, with our nodes in it, and writes the results page.
+
+    python tests/compatibility/run.py --hosts FOLDER [FOLDER ...]
+
+Each folder is a ComfyUI; the environment must hold its requirements. Interrupted, it goes on from the
+finished cases when called again; `--again` judges everything anew. Writes `results/<version>.json` per host
+and `results/compatibility.md`. Ends with 1 where a case failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from page import write_page
+from tqdm import tqdm
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+GROUPS = ("architectures", "guidance", "conditioning", "handling", "every_sampler")
+
+
+def version_of(host: Path) -> str:
+    """Return a ComfyUI's version."""
+    found = re.search(r'__version__ = "(.+)"', (host / "comfyui_version.py").read_text())
+    if found is None:
+        raise ValueError(f"{host.name} holds no ComfyUI version")
+    return found.group(1)
+
+
+def walk(host: Path, group: str, rows: dict[str, dict[str, Any]], file: Path) -> bool:
+    """Judge a group's open cases in a process of its own, keeping every row; tell whether it ended."""
+    done = [row["name"] for row in rows.values() if row["file"] == group]
+    command = [sys.executable, str(HERE / "worker.py"), group]
+    environment = {**os.environ, "COMFYUI_PATH": str(host), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(done))
+        process.stdin.close()
+        finished = False
+        for line in tqdm(process.stdout, desc=f"{version_of(host)} {group}", unit="case"):
+            finished |= line.startswith("DONE")
+            if line.startswith("ROW "):
+                row = {"file": group, **json.loads(line[4:])}
+                rows[f"{row['group']}: {row['name']}"] = row
+                file.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+    return finished
+
+
+def load(file: Path) -> dict[str, dict[str, Any]]:
+    """Load the rows that are there already."""
+    rows = json.loads(file.read_text()) if file.exists() else []
+    return {f"{row['group']}: {row['name']}": row for row in rows}
+
+
+def main() -> None:
+    """Judge what is open on every host, then write the page of all hosts."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--hosts", nargs="+", type=Path, default=[], help="ComfyUI folders; none: only the page"
+    )
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--again", action="store_true", help="judge these groups anew")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    broken = []
+    for host in arguments.hosts:
+        file = RESULTS / f"{version_of(host)}.json"
+        rows = load(file)
+        if arguments.again:
+            rows = {key: row for key, row in rows.items() if row["file"] not in arguments.groups}
+        broken += [group for group in arguments.groups if not walk(host.resolve(), group, rows, file)]
+    hosts = {file.stem: list(load(file).values()) for file in RESULTS.glob("*.json")}
+    failed = write_page(hosts, RESULTS / "compatibility.md")
+    for name in broken:
+        print(f"{name} did not come to its end")
+    sys.exit(1 if failed or broken else 0)
+
+
+if __name__ == "__main__":
+    main()

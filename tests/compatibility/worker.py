@@ -1,0 +1,40 @@
+"""One process of the matrix: starts a host, judges the named groups, and prints a JSON row per case."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "tiny")]
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules.setdefault("sencache", package)
+
+from comfy_host import start_host  # noqa: E402 - its folder has just been put on the path
+
+
+def main() -> None:
+    """Judge the cases of one group; those whose names are on standard input are done already."""
+    group, done = sys.argv[1], set(json.loads(sys.stdin.read() or "[]"))
+    with tempfile.TemporaryDirectory() as scratch:
+        nodes = start_host(Path(scratch))
+        import torch
+        from judge import judge
+        from sencache.nodes.table_files import register_folders
+
+        register_folders()
+        torch.set_num_threads(1)
+        for case in importlib.import_module(group).cases():
+            if case.name not in done:
+                print("ROW " + json.dumps(judge(case, nodes)), flush=True)
+        print("DONE", flush=True)
+
+
+if __name__ == "__main__":
+    main()

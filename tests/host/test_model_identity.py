@@ -1,0 +1,40 @@
+"""A table finds its model again whatever the host's version, and never another model."""
+
+from __future__ import annotations
+
+import pytest
+from sencache.calibration import table as tables
+from tiny_models import MODELS
+
+
+def changed(model, **entries):
+    """Return the fingerprint with other entries in the network's settings, as another host lists them."""
+    from sencache.nodes.model_identity import fingerprint
+
+    config = model.model.model_config.unet_config
+    earlier = dict(config)
+    config.update(entries)
+    try:
+        return fingerprint(model)
+    finally:
+        config.clear()
+        config.update(earlier)
+
+
+@pytest.mark.parametrize("off", [False, None, [], ""])
+def test_a_setting_that_only_a_newer_host_lists_as_off_changes_nothing(wan, off):
+    assert changed(wan, listed_by_a_newer_host=off) == changed(wan)
+
+
+@pytest.mark.parametrize("entries", [{"listed_by_a_newer_host": True}, {"dim": 256}, {"num_layers": 0}])
+def test_a_setting_that_is_on_or_another_size_is_another_model(wan, entries):
+    assert changed(wan, **entries) != changed(wan)
+
+
+@pytest.mark.parametrize("name", ["wan", "ltxv"])
+def test_the_shipped_table_fits_on_every_host(host, name):
+    from sencache.nodes import table_files
+    from sencache.nodes.model_identity import fingerprint
+
+    table = tables.load(table_files.SHIPPED / f"tiny_{name}.safetensors")
+    assert table.metadata["fingerprint"] == fingerprint(MODELS[name].load(host))
