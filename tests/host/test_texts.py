@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats")
+NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats", "SenCacheDemo", "SenCacheDemoFrames")
 
 
 @pytest.fixture
@@ -16,9 +16,10 @@ def schemas(host):
     """The schemas of the pack's nodes, by node id."""
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.demo import SenCacheDemo, SenCacheDemoFrames
     from sencache.nodes.model_patch import SenCacheModelPatch
 
-    nodes = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats)
+    nodes = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheDemo, SenCacheDemoFrames)
     return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
 
 
