@@ -111,7 +111,7 @@ def _plan(
     told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}
     needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
     if config.speed_up > 0 and config.reuses:
-        told["epsilon"] = _rounded_up(needed)
+        told["epsilon"] = _rounded_up(needed) if plan.nfe < len(plan.decisions) else 0.0
     return plan, told
 
 

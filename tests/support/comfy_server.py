@@ -102,6 +102,14 @@ class ComfyServer:
         """Fetch JSON."""
         return json.loads(self._request(path))
 
+    def settings(self, values: dict[str, Any]) -> None:
+        """Change the user's settings as the frontend does."""
+        self._request("/settings", values)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send JSON and return the answer."""
+        return json.loads(self._request(path, body))
+
     def view(self, image: dict[str, str]) -> bytes:
         """Fetch a picture that a node showed."""
         return self._request("/view?" + urllib.parse.urlencode(image))
