@@ -44,6 +44,19 @@ def test_the_english_texts_are_those_of_the_nodes(schemas):
         assert tooltips == [slot.tooltip for slot in schema.outputs]
 
 
+def test_the_chinese_texts_explain_the_same_inputs_and_outputs():
+    english, chinese = (
+        json.loads((ROOT / "locales" / locale / "nodeDefs.json").read_text(encoding="utf-8"))
+        for locale in ("en", "zh")
+    )
+    assert set(english) == set(chinese)
+    for node_id, text in english.items():
+        for kind in ("inputs", "outputs"):
+            assert set(text[kind]) == set(chinese[node_id][kind]), (node_id, kind)
+            for name, entry in chinese[node_id][kind].items():
+                assert entry["tooltip"] and entry["tooltip"] != text[kind][name]["tooltip"], (node_id, name)
+
+
 @pytest.mark.parametrize("node_id", NODES)
 def test_the_help_page_names_every_input(schemas, node_id):
     page = (ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")

@@ -68,6 +68,8 @@ class Studio:
             """places => {
                 for (const node of window.app.graph.nodes) {
                     if (places[String(node.id)]) node.pos = places[String(node.id)];
+                    const after = node.widgets?.find(one => one.name === "control_after_generate");
+                    if (after) after.value = "fixed";  // otherwise each queue has another seed
                 }
                 const view = window.app.canvas.ds;
                 view.scale = 1; view.offset = [90, 60];
