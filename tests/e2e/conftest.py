@@ -18,9 +18,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session")
-def browser_server(tmp_path_factory):
-    """The server that the browser tests share."""
-    with ComfyServer(tmp_path_factory.mktemp("browser")) as running:
+def shared_server(tmp_path_factory):
+    """The server that the tests of routes and browser share."""
+    with ComfyServer(tmp_path_factory.mktemp("shared")) as running:
         yield running
 
 
@@ -43,9 +43,9 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["classic", "nodes2"])
-def studio(request, chromium, browser_server, pictures):
+def studio(request, chromium, shared_server, pictures):
     """A window; nothing may go wrong in its console."""
-    window = Studio(chromium, browser_server, request.param == "nodes2", pictures)
+    window = Studio(chromium, shared_server, request.param == "nodes2", pictures)
     yield window
     window.page.close()
 
