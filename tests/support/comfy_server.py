@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -58,6 +59,8 @@ class ComfyServer:
             "--database-url", "sqlite:///:memory:", "--disable-all-custom-nodes",
             "--whitelist-custom-nodes", PACK, TEST_NODES.name,
         ]  # fmt: skip
+        frontend = os.environ.get("COMFYUI_FRONTEND")  # an older host's own, where another one is installed
+        command += ["--front-end-root", frontend] if frontend else []
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=host, stdout=log, stderr=subprocess.STDOUT)
         self._wait_until_up()
