@@ -38,7 +38,7 @@ interface GraphNode {
   graph: Graph | null;
   subgraph?: Graph;
   addDOMWidget(name: string, type: string, element: HTMLElement, options: Record<string, any>): Widget;
-  computeSize(): [number, number];
+  computeSize(...given: any[]): [number, number];
   setSize(size: [number, number]): void;
   setDirtyCanvas(foreground: boolean, background: boolean): void;
   onExecuted?: (output: any) => void;

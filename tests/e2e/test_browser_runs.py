@@ -10,6 +10,7 @@ from comfy_host import ROOT
 from demo_workflow import PLACES, demo_workflow, with_calibration, with_second_sampler
 from safetensors.torch import load_file
 
+SLOW = 240  # seconds, on a machine that others use as well
 PATCHES = {**PLACES, "8": (0, 250), "9": (1120, 320), "10": (1450, 320)}
 
 
@@ -43,7 +44,7 @@ def test_the_strip_fills_while_it_samples_and_ends_with_what_was_saved(studio):
             filled.append(int(strip.first.get_attribute("data-filled")))
         return any("evaluations computed" in said for said in studio.panels())
 
-    studio.until(done, 60)
+    studio.until(done, SLOW)
     studio.finished(before)
     during = sorted({one for one in filled if 0 < one < 50})
     assert len(during) > 2 and filled == sorted(filled)
@@ -66,7 +67,7 @@ def test_a_second_queue_starts_a_new_strip_and_two_samplers_have_their_own(studi
     assert first == ["3"]
     studio.picture("two_samplers")
     studio.node("2", "(node.widgets.find(one => one.name === 'epsilon').value = 0)")
-    studio.finished(studio.queue())
+    studio.finished(studio.queue())  # a second prompt: its strips take the place of the first one's
     studio.until(lambda: sum("12 of 12 evaluations computed" in one for one in studio.panels()) == 2)
 
 
@@ -88,6 +89,7 @@ def test_an_embedded_table_gives_the_same_latent_where_its_file_is_gone(studio):
     studio.open()
     studio.load(workflow)
     studio.until(lambda: "embedded in the workflow" in studio.panel().inner_text())
+    assert "is missing" not in studio.page.locator("body").inner_text()
     studio.picture("embedded")
     studio.node("5", "(node.widgets[0].value = 'shared')")
     again = studio.finished(studio.queue())
@@ -100,6 +102,7 @@ def test_an_embedded_table_gives_the_same_latent_where_its_file_is_gone(studio):
     assert file.stat().st_size > 1000
     studio.panel().get_by_role("button", name="Take table out").click()
     studio.until(lambda: studio.value("2", "embedded_table") == "")
+    assert studio.value("2", "table") == "mine.safetensors"
     studio.node("5", "(node.widgets[0].value = 'saved')")
     assert latent_of(studio, studio.finished(studio.queue())).equal(latent)
     file.unlink()
@@ -133,7 +136,7 @@ def test_calibration_shows_its_progress_and_its_table_is_chosen_by_a_button(stud
         seen.update(line for said in studio.panels() for line in said.split("\n") if "Sample" in line)
         return any(f"Finished: {name}" in said for said in studio.panels())
 
-    studio.until(finished, 120)
+    studio.until(finished, SLOW)
     studio.finished(before)
     assert any("left" in one for one in seen) and any("Sample 2 of 2" in one for one in seen)
     panel = studio.panel_with("Finished")
@@ -146,19 +149,19 @@ def test_calibration_shows_its_progress_and_its_table_is_chosen_by_a_button(stud
 
 def test_a_cancelled_calibration_says_what_it_keeps_and_goes_on_from_there(studio):
     name = f"cancelled {'b' if studio.nodes2 else 'a'}"
-    workflow = with_calibration(demo_workflow(seed=seed(studio)), name, steps=8, samples=3)
+    workflow = with_calibration(demo_workflow(seed=seed(studio)), name, steps=8, samples=4)
     studio.load(workflow, PATCHES)
     studio.queue()
-    studio.until(lambda: any("Sample 2 of 3" in said for said in studio.panels()), 60)
+    studio.until(lambda: any("Sample 2 of 4" in said for said in studio.panels()), SLOW)
     studio.server.interrupt()
-    kept = re.compile(r"Stopped\. ([12]) of 3 samples are kept: queue again to go on from there\.")
-    studio.until(lambda: kept.search(" ".join(studio.panels())), 60)
+    kept = re.compile(r"Stopped\. ([123]) of 4 samples are kept: queue again to go on from there\.")
+    studio.until(lambda: kept.search(" ".join(studio.panels())), SLOW)
     number = kept.search(" ".join(studio.panels()))[1]
     studio.picture("cancelled")
     studio.page.keyboard.press("Escape")
     studio.queue()
-    studio.until(lambda: any(f"{number} kept from an earlier" in said for said in studio.panels()), 60)
-    studio.until(lambda: any("Finished" in said for said in studio.panels()), 60)
+    studio.until(lambda: any(f"{number} kept from an earlier" in said for said in studio.panels()), SLOW)
+    studio.until(lambda: any("Finished" in said for said in studio.panels()), SLOW)
 
 
 def test_a_run_that_goes_on_in_another_tab_is_found_again(studio):

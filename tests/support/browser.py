@@ -14,6 +14,7 @@ from comfy_server import ComfyServer
 CHROMIUM = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
+PATIENCE = 180_000  # milliseconds, on a machine that others use as well
 SIZE = {"width": 1720, "height": 980}
 READY = "window.app && window.app.graph && window.app.extensionManager && window.app.extensionManager.setting"
 SETTINGS = {
@@ -43,6 +44,7 @@ class Studio:
         self.problems: list[str] = []
         server.settings({**SETTINGS, "Comfy.VueNodes.Enabled": nodes2})
         self.page = browser.new_page(viewport=SIZE)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
         self.page.on("console", self._heard)
         self.open()
@@ -101,7 +103,7 @@ class Studio:
         """Return the first panel that says something."""
         return self.page.locator(".sencache", has_text=text).first
 
-    def until(self, what: Callable[[], Any], seconds: float = 20) -> Any:
+    def until(self, what: Callable[[], Any], seconds: float = 40) -> Any:
         """Wait until something is true, and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

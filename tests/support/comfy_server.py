@@ -19,7 +19,7 @@ from comfy_host import ROOT, TINY_MODELS, find_host
 
 PACK = "ComfyUI-SenCache"
 TEST_NODES = ROOT / "tests" / "e2e" / "tiny_prompt"
-START_SECONDS = 180
+START_SECONDS = 600
 
 
 class QueueError(RuntimeError):

@@ -14,7 +14,7 @@ def demo_workflow(steps: int = 20, table: str = "tiny_wan.safetensors", seed: in
     return {
         "1": {"class_type": "SenCacheDemo", "inputs": {"prompt": "bunny yawns"}},
         "2": {"class_type": "SenCacheModelPatch", "inputs": {
-            "model": ["1", 0], **patch_inputs(table=table, **patch)}},
+            "model": ["1", 0], "embedded_table": "", **patch_inputs(table=table, **patch)}},
         "3": {"class_type": "KSampler", "inputs": {
             "model": ["2", 0], "positive": ["1", 1], "negative": ["1", 2], "latent_image": ["1", 3],
             "seed": seed, "steps": steps, "cfg": 5.0, "sampler_name": "euler", "scheduler": "simple",

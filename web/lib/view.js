@@ -76,6 +76,7 @@ function hover(index, cell) {
   return cell.score == null ? said : `${said} (${text("score", { s: cell.score.toFixed(4) })})`;
 }
 
+const LEAST_WIDTH = 310;
 const AROUND = 34; // the panel's padding and ComfyUI's margin around it, in pixels
 
 /**
@@ -99,6 +100,12 @@ export function mount(node, content, least) {
     setValue() {},
   });
   widget.serialize = false;
+  const compute = node.computeSize;
+  node.computeSize = function (...given) {
+    const size = compute.apply(this, given);
+    size[0] = Math.max(size[0], LEAST_WIDTH);
+    return size;
+  };
   for (const event of ["pointerdown", "mousedown", "dblclick", "wheel", "keydown"]) {
     panel.addEventListener(event, (happened) => keepFromCanvas(happened), { passive: true });
   }

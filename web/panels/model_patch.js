@@ -241,7 +241,7 @@ class ModelPatchPanel {
     const button = (/** @type {"embed" | "unembed" | "save"} */ key, /** @type {() => void} */ onclick) =>
       make("button", { textContent: text(key), title: text(/** @type {"save_tip"} */ (`${key}_tip`)), onclick });
     const found = held
-      ? [button("save", () => void this.save()), button("unembed", () => this.set({ embedded_table: "" }))]
+      ? [button("save", () => void this.save()), button("unembed", () => this.unembed(name))]
       : name ? [button("embed", () => void this.embed(name))] : [];
     const said = held ? text("kb", { n: Math.ceil(held.length / 1024) }) : "";
     this.buttons?.replaceChildren(...found, make("span", { textContent: said }));
@@ -250,8 +250,15 @@ class ModelPatchPanel {
   /** @param {string} table */
   async embed(table) {
     const answer = await ask("embed", { table });
-    if (answer?.text) this.set({ embedded_table: answer.text });
+    // A name in `table` would be asked for as a missing file where the workflow is opened.
+    if (answer?.text) this.set({ embedded_table: answer.text, table: AUTOMATIC });
     else this.say(answer?.problem ?? text("unreachable"));
+  }
+
+  /** @param {string | undefined} table */
+  unembed(table) {
+    const local = this.widget("table")?.options.values?.includes?.(table);
+    this.set({ embedded_table: "", ...(local ? { table } : {}) });
   }
 
   async save() {
