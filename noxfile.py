@@ -7,6 +7,7 @@ session's environment from the last time.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,8 @@ HOST_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 RUN_TIME = ("numpy", "scipy", "safetensors", "pillow")  # what ComfyUI brings and the host-free half uses
 DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image", "einops")
 TEST_TOOLS = ("pytest", "hypothesis", "scikit-image", "einops")
+BROWSER_TOOLS = ("playwright",)  # it drives the system's chromium and downloads none
+TYPESCRIPT = "typescript@7"
 
 
 @nox.session
@@ -48,7 +51,7 @@ def tests(session: nox.Session) -> None:
     session.log(f"ComfyUI is in {host}; installing its own requirements, about 6 GB")
     session.install(*HOST_TORCH)
     session.install("-r", str(host / "requirements.txt"), *HOST_TORCH)
-    session.install(*TEST_TOOLS)
+    session.install(*TEST_TOOLS, *BROWSER_TOOLS)
     # The command, not `python -m pytest`: that puts our folder `nodes` before ComfyUI's module of that name.
     session.run("pytest", *session.posargs, env={"COMFYUI_PATH": str(host)})
 
@@ -75,3 +78,17 @@ def lint(session: nox.Session) -> None:
         (Path(folder) / "sencache").symlink_to(ROOT, target_is_directory=True)
         with session.chdir(folder):
             session.run("mypy", f"--config-file={config}", f"--cache-dir={cache}", env={"MYPYPATH": folder})
+    _check_javascript(session)
+
+
+def _check_javascript(session: nox.Session) -> None:
+    """Check the types of the browser's half; npm brings the checker, and without npm the log says so."""
+    npm = shutil.which("npm")
+    if npm is None:
+        session.warn("web/ was not checked: there is no npm")
+        return
+    place = Path(session.virtualenv.location) / "typescript"
+    quiet = ("--no-fund", "--no-audit", "--loglevel=error")
+    session.run(npm, "install", *quiet, "--prefix", str(place), TYPESCRIPT, external=True)
+    checker = place / "node_modules" / ".bin" / ("tsc.cmd" if os.name == "nt" else "tsc")
+    session.run(str(checker), "--project", str(ROOT / "tsconfig.json"), external=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -11,6 +11,8 @@ from ..caching.record import RunRecord
 from ..caching.report import as_text
 from ..pictures.strip import draw_runs
 from .host_api import aliases, as_image
+from .live import upstream
+from .shown import as_shown
 from .wrappers import KEY
 
 NODE = "Cache Stats"
@@ -64,21 +66,9 @@ class SenCacheStats(io.ComfyNode):
             )
         text = "\n\n".join(as_text(record) for record in records)
         image = as_image(draw_runs(records))
-        return io.NodeOutput(
-            samples, image, text, ui={**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
-        )
-
-
-def upstream(prompt: Mapping[str, Any], node_id: str | None, input_name: str) -> set[str]:
-    """Return the ids of all nodes that lead to one input of a node, read off the queued graph."""
-    found: set[str] = set()
-    waiting = [(prompt.get(str(node_id)) or {}).get("inputs", {}).get(input_name)]
-    while waiting:
-        link = waiting.pop()
-        if isinstance(link, list) and len(link) == 2 and str(link[0]) not in found:
-            found.add(str(link[0]))
-            waiting.extend((prompt.get(str(link[0])) or {}).get("inputs", {}).values())
-    return found
+        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
+        shown["sencache"] = [as_shown(record) for record in records]
+        return io.NodeOutput(samples, image, text, ui=shown)
 
 
 def relevant(records: Iterable[RunRecord], samplers: set[str]) -> list[RunRecord]:

@@ -8,22 +8,22 @@ import comfy.samplers
 import comfy.utils
 from comfy_api.latest import io, ui
 
-from ..caching.config import SenCacheConfig
-from ..caching.plan import simulate
 from ..calibration.estimator import Calibration
 from ..calibration.table import SensitivityTable, TableError
 from ..pictures.curves import draw_table
 from . import table_files
 from .accelerators import refuse_other_accelerator
+from .calibrate_report import as_text, expectations
 from .host_api import aliases, as_image
 from .host_calibration import CalibrationRun, digest
+from .live import LiveCalibration
 from .model_identity import fingerprint, readable_name, weights_digest
 from .model_patch import Sensitivity
-from .wrappers import points_of, without_patch, zones_of
+from .table_sampling import describe
+from .wrappers import without_patch
 
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
-EXAMPLES = (0.005, 0.01, 0.02, 0.05)
 
 
 class SenCacheCalibrate(io.ComfyNode):
@@ -149,13 +149,11 @@ class SenCacheCalibrate(io.ComfyNode):
 
 def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
     """Describe how a table was measured; an unfinished one goes on only where all of this is the same."""
-    sampling = run.model.get_model_object("model_sampling")
     return {
         "name": name,
         "fingerprint": fingerprint(run.model),
         "model": readable_name(run.model),
-        "prediction": type(sampling).__bases__[-1].__name__,
-        "shift": f"{float(getattr(sampling, 'shift', 1.0)):g}",
+        **describe(run.model),
         "sampler": run.sampler_name,
         "scheduler": run.scheduler,
         "steps": str(run.steps),
@@ -175,10 +173,33 @@ def _measure(
 ) -> tuple[SensitivityTable, str]:
     metadata = _metadata(run, seed, target.name)
     calibration = Calibration(samples, metadata, table_files.load_earlier(target, metadata))
-    resumed = calibration.done
+    resumed, each = calibration.done, run.expected_evaluations()
+    about = {"samples": samples, "samples_done": resumed, "resumed": resumed, "table": target.name}
+    live = LiveCalibration.begin(about, samples * each, min(resumed, samples) * each)
+    complete = False
+    try:
+        evaluations = _sample_all(run, calibration, samples, seed, target, live)
+        complete = True
+    finally:
+        if live is not None:
+            live.finish(complete)
+    text = as_text(calibration.finished, target, evaluations, resumed)
+    return calibration.finished, text + "\n" + expectations(run, calibration.finished)
+
+
+def _sample_all(
+    run: CalibrationRun,
+    calibration: Calibration,
+    samples: int,
+    seed: int,
+    target: table_files.SaveTarget,
+    live: LiveCalibration | None,
+) -> int:
+    """Measure what is still missing, keeping each finished sample; return the evaluations it took."""
     each = run.expected_evaluations()
     bar = comfy.utils.ProgressBar(samples * each)
     evaluations = 0
+    _show_curves(live, calibration)
     while calibration.finished is None or calibration.done < samples:
         position = calibration.done * each
 
@@ -186,34 +207,20 @@ def _measure(
             nonlocal position
             position += 1
             bar.update_absolute(min(position, samples * each))
+            if live is not None:
+                live.advance(min(position, samples * each))
 
         probe, spent = run.sample((seed + calibration.done) % 2**64, advance)
         evaluations += spent
         table_files.save_partial(target, calibration.add(probe))
+        _show_curves(live, calibration)
     bar.update_absolute(samples * each)
-    text = _text(calibration.finished, target, evaluations, resumed)
-    return calibration.finished, text + "\n" + _expectations(run, calibration.finished)
+    return evaluations
 
 
-def _expectations(run: CalibrationRun, table: SensitivityTable) -> str:
-    """Say what a few settings of epsilon will do on the calibrated schedule."""
-    sampling = run.model.get_model_object("model_sampling")
-    points = points_of(sampling, run.sigmas(), run.cfg if run.negative is not None else 1.0)
-    expected = []
-    for epsilon in EXAMPLES:
-        config = SenCacheConfig(epsilon=epsilon)
-        plan = simulate(config, zones_of(sampling, config), table, points)
-        expected.append(f"epsilon {epsilon:g}: {plan.nfe} ({plan.speed_up:.1f}x fewer)")
-    return f"Of these {len(points.sigmas)} steps expect to compute, at " + ", ".join(expected) + "."
-
-
-def _text(table: SensitivityTable, target: table_files.SaveTarget, evaluations: int, resumed: int) -> str:
-    lines = [
-        f"Measured {table.metadata['model']} from {table.metadata['source']}: {table.num_samples} samples at "
-        f"{len(table.timestep)} timesteps, {evaluations} evaluations.",
-        f"Saved as {target.name} in models/{table_files.FOLDER}; SenCache Model Patch finds it there.",
-    ]
-    if resumed:
-        earlier = f"{resumed} of the samples were there from an earlier calibration with these settings."
-        lines.insert(1, earlier)
-    return "\n".join(lines)
+def _show_curves(live: LiveCalibration | None, calibration: Calibration) -> None:
+    table = calibration.finished
+    if live is None or table is None:
+        return
+    curves = {name: table.mean(name) for name in ("latent_sensitivity", "time_sensitivity", "alignment")}
+    live.curves(calibration.done, {"timestep": table.timestep.tolist(), **curves})

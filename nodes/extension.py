@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
+from server import PromptServer
 
 from .cache_stats import SenCacheStats
 from .calibrate import SenCacheCalibrate
+from .demo import SenCacheDemo, SenCacheDemoFrames
 from .model_patch import SenCacheModelPatch
+from .routes import add_routes
 from .table_files import register_folders
 
 
@@ -16,4 +19,7 @@ class SenCacheExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Register the table folders (older hosts do not call `on_load`) and return the nodes."""
         register_folders()
-        return [SenCacheCalibrate, SenCacheModelPatch, SenCacheStats]
+        server = getattr(PromptServer, "instance", None)
+        if server is not None:
+            add_routes(server.routes)
+        return [SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheDemo, SenCacheDemoFrames]

@@ -7,20 +7,20 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..caching.config import CACHE_DEVICES, FORECASTS, RULES, SenCacheConfig
-from ..calibration import table as tables
+from ..caching.config import SenCacheConfig
 from ..calibration.table import SensitivityTable, TableError
 from . import table_files
 from .accelerators import refuse_other_accelerator
-from .host_api import advanced, aliases
+from .embedded_table import from_text
+from .host_api import aliases
 from .model_identity import fingerprint, readable_name
+from .patch_inputs import DEFAULTS, advanced_inputs
+from .table_choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
 from .wrappers import Patch
 
 NODE = "SenCache Model Patch"
-AUTOMATIC = "automatic"
 NOT_CONNECTED = object()
 Sensitivity = io.Custom("SENSITIVITY")
-DEFAULTS = SenCacheConfig()
 
 
 class SenCacheModelPatch(io.ComfyNode):
@@ -80,7 +80,7 @@ class SenCacheModelPatch(io.ComfyNode):
                     max=31,
                     tooltip="The most steps reused in a row before one is computed again. 0 turns reuse off.",
                 ),
-                *_advanced_inputs(),
+                *advanced_inputs(),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The patched model, for the sampler.")],
             **aliases("cache", "speed up", "accelerate", "TeaCache", "EasyCache", "MagCache"),
@@ -103,15 +103,21 @@ class SenCacheModelPatch(io.ComfyNode):
         return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
 
     @classmethod
-    def validate_inputs(cls, table: str = AUTOMATIC, sensitivity: Any = NOT_CONNECTED) -> bool | str:
+    def validate_inputs(
+        cls, table: str = AUTOMATIC, sensitivity: Any = NOT_CONNECTED, embedded_table: str | None = ""
+    ) -> bool | str:
         """Refuse a table that is gone with a sentence of ours instead of the host's list check.
 
-        The host passes None for a connected input, and nothing for one that is not connected.
+        The host passes None for a connected input, and nothing for one that is not connected. A workflow that
+        brings its table along needs no file.
         """
-        if table in (AUTOMATIC, None) or sensitivity is not NOT_CONNECTED:
+        if sensitivity is not NOT_CONNECTED or embedded_table is None:
             return True
         try:
-            table_files.path_of(str(table))
+            if embedded_table.strip():
+                from_text(embedded_table)
+            elif table not in (AUTOMATIC, None):
+                table_files.path_of(str(table))
         except TableError as error:
             return f"{NODE}: {error}."
         return True
@@ -133,6 +139,7 @@ class SenCacheModelPatch(io.ComfyNode):
         cache_device: str,
         any_model: bool,
         sensitivity: SensitivityTable | None = None,
+        embedded_table: str = "",
     ) -> io.NodeOutput:
         """Check everything before anything is patched; raises ValueError in one sentence."""
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
@@ -149,80 +156,24 @@ class SenCacheModelPatch(io.ComfyNode):
                 strict_epsilon=strict_epsilon,
                 cache_device=cache_device,
             )
-            chosen, name = _choose(model, table, sensitivity)
+            chosen = _choose(model, table, sensitivity, embedded_table)
         except (TableError, ValueError) as error:
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from None
         if not any_model:
-            _refuse_another_model(model, chosen, name)
-        return io.NodeOutput(Patch(config, chosen, name, _notes(chosen, rule)).apply(model))
+            _refuse_another_model(model, chosen.table, chosen.name)
+        notes = (*chosen.notes, *_notes(chosen.table, rule))
+        used = {"table": chosen.name, "source": chosen.source, "notes": list(chosen.notes)}
+        patch = Patch(config, chosen.table, chosen.name, notes)
+        return io.NodeOutput(patch.apply(model), ui={"sencache": [used]})
 
 
-def _advanced_inputs() -> list[Any]:
-    percent: dict[str, Any] = {"min": 0.0, "max": 1.0, "step": 0.01}
-    inputs = [
-        io.Combo.Input(
-            "rule",
-            options=list(RULES),
-            default=DEFAULTS.rule,
-            tooltip="What decides. 'plan' computes where, as measured, a reused step would leave most error "
-            "in the result; 'paper' compares the published score with epsilon; 'joint' does so too, but "
-            "knows that the changes by latent and by time partly cancel.",
-        ),
-        io.Combo.Input(
-            "forecast",
-            options=list(FORECASTS),
-            default=DEFAULTS.forecast,
-            tooltip="What a reused step returns. 'linear' follows the line through the last two computed "
-            "outputs; 'hold' repeats the last one, as published.",
-        ),
-        io.Float.Input(
-            "start_percent",
-            default=DEFAULTS.start_percent,
-            tooltip="Always compute before this share of the sampling.",
-            **percent,
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=DEFAULTS.end_percent,
-            tooltip="Always compute from this share of the sampling on.",
-            **percent,
-        ),
-        io.Float.Input(
-            "strict_percent",
-            default=DEFAULTS.strict_percent,
-            tooltip="Before this share of the sampling strict_epsilon holds instead of epsilon; the paper "
-            "uses 0.2. Not for the rule plan.",
-            **percent,
-        ),
-        io.Float.Input(
-            "strict_epsilon",
-            default=DEFAULTS.strict_epsilon,
-            min=0.0,
-            max=2.0,
-            step=0.005,
-            round=0.0001,
-            tooltip="Epsilon for the first steps, up to strict_percent.",
-        ),
-        io.Combo.Input(
-            "cache_device",
-            options=list(CACHE_DEVICES),
-            default=DEFAULTS.cache_device,
-            tooltip="Where stored outputs wait: beside the model, or in main memory where graphics memory is "
-            "short.",
-        ),
-        io.Boolean.Input(
-            "any_model",
-            default=False,
-            tooltip="Accept a table that was measured on another model. Its numbers may not fit.",
-        ),
-    ]
-    return [advanced(widget) for widget in inputs]
-
-
-def _choose(model: Any, name: str, sensitivity: SensitivityTable | None) -> tuple[SensitivityTable, str]:
-    """Return the table to use and its name: the connected one, the chosen file, or the model's own."""
+def _choose(model: Any, name: str, sensitivity: SensitivityTable | None, embedded: str) -> Choice:
+    """Return the table to use: the connected one, the workflow's own, the chosen file, or the model's."""
     if sensitivity is not None:
-        return sensitivity, sensitivity.metadata.get("name", "from SenCache Calibrate")
+        return Choice(sensitivity, sensitivity.metadata.get("name", "from SenCache Calibrate"), CONNECTED)
+    brought = embedded_choice(embedded, name) if embedded.strip() else None
+    if brought is not None:
+        return brought
     if name == AUTOMATIC:
         found = table_files.matching(fingerprint(model))
         if not found:
@@ -231,7 +182,7 @@ def _choose(model: Any, name: str, sensitivity: SensitivityTable | None) -> tupl
                 "measure one with SenCache Calibrate"
             )
         name = found[0]
-    return tables.load(table_files.path_of(name)), name
+    return file_choice(name)
 
 
 def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> None:

@@ -23,6 +23,7 @@ from ..calibration.table import SensitivityTable
 from .accelerators import refuse_other_accelerator
 from .branches import branch_keys
 from .guidance import guidance_scale
+from .live import LiveRun
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class _HostRun:
 
     run: SamplingRun
     model_sampling: Any
+    live: LiveRun | None = None
     calls: int = 0
 
 
@@ -143,7 +145,8 @@ class Patch:
         sigmas = args[3] if len(args) > 3 else kwargs["sigmas"]
         run = self.run_over(model_sampling, sigmas, guidance_scale(guider))
         options = guider.model_options.setdefault("transformer_options", {})
-        options[KEY] = _HostRun(run, model_sampling)
+        live = LiveRun.begin(len(sigmas) - 1)
+        options[KEY] = _HostRun(run, model_sampling, live)
         complete = False
         try:
             output = executor(*args, **kwargs)
@@ -151,7 +154,9 @@ class Patch:
             return output
         finally:
             options.pop(KEY, None)
-            self._report(run, complete)
+            record = self._report(run, complete)
+            if live is not None:
+                live.finish(record)
 
     def run_over(self, model_sampling: Any, sigmas: Tensor, cfg: float | None) -> SamplingRun:
         """Make the state of a run over `sigmas [K+1]`, its plan or its epsilon solved for where wished.
@@ -169,7 +174,7 @@ class Patch:
                 config = simulate(config, zones, table, points).config
         return SamplingRun(config, table, zones, progress=progress_of(model_sampling), follow=follow)
 
-    def _report(self, run: SamplingRun, complete: bool) -> None:
+    def _report(self, run: SamplingRun, complete: bool) -> RunRecord:
         context = get_executing_context()
         record = RunRecord(
             config=run.config,
@@ -184,6 +189,7 @@ class Patch:
         )
         self.sink.records.append(record)
         logger.info("SenCache: %d of %d evaluations computed.", record.nfe, len(record.evaluations))
+        return record
 
     def predict_noise(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
         """Decide once per evaluation; one in which nobody asked for a branch was computed elsewhere."""
@@ -197,6 +203,8 @@ class Patch:
         denoised = executor(*args, **kwargs)
         if state.calls == 0:
             state.run.compute_instead()
+        if state.live is not None:
+            state.live.evaluated(state.run.decision)
         return denoised
 
     def calc_cond_batch(

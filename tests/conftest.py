@@ -19,7 +19,8 @@ package.__path__ = [str(ROOT)]
 sys.modules.setdefault("sencache", package)
 sys.path[1:1] = [str(ROOT / "tests" / folder) for folder in ("tiny", "support", "compatibility")]
 
-from comfy_host import find_host  # noqa: E402 - its folder has just been put on the path
+from browser import missing as browser_lacks  # noqa: E402 - their folder has just been put on the path
+from comfy_host import find_host  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +43,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if host is not None:
         version = re.search(r'"(.+)"', (host / "comfyui_version.py").read_text())
         terminalreporter.write_line(f"host: ComfyUI {version.group(1) if version else 'of unknown version'}")
+        lacking = browser_lacks()
+        if lacking:
+            terminalreporter.write_line(f"not run: the browser tests in tests/e2e, because {lacking}.")
         return
     files = [path for folder in HOST_FOLDERS for path in folder.glob("test_*.py")]
     test = re.compile(r"^\s*(?:async )?def test_", re.MULTILINE)

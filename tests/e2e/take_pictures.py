@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the running product: `python tests/e2e/take_pictures.py`.
+"""Takes the pictures of README and help from the running product: `python tests/e2e/take_pictures.py`.
 
 Needs ComfyUI's environment with playwright, and Debian's chromium (or CHROMIUM_PATH).
 """
@@ -6,56 +6,70 @@ Needs ComfyUI's environment with playwright, and Debian's chromium (or CHROMIUM_
 from __future__ import annotations
 
 import io
-import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:1] = [str(ROOT / "tests" / "tiny"), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "e2e")]
+sys.path[:1] = [str(ROOT / "tests" / "tiny"), str(ROOT / "tests" / "support")]
 package = ModuleType("sencache")
 package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
+from browser import CHROMIUM, QUIET, Studio  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
+from demo_workflow import demo_workflow, with_calibration  # noqa: E402
 from PIL import Image  # noqa: E402
-from playwright.sync_api import Page, sync_playwright  # noqa: E402
-from workflows import artist_workflow  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
-CHROMIUM = os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]  # fmt: skip
+HELP = ROOT / "web" / "docs"
+NAME = "my tiny model"
 STEPS = 50
-PLACES = {
-    "1": (20, 60), "2": (20, 210), "3": (20, 330), "4": (20, 450), "5": (360, 60), "6": (760, 60),
-    "7": (1120, 60), "8": (1120, 400),
-}  # fmt: skip
-SIZES = {"5": (370, 560), "6": (330, 420), "7": (330, 290), "8": (420, 330)}
+PLACES = {"1": (0, 0), "8": (0, 170), "2": (400, 0), "3": (790, 0), "6": (790, 330), "4": (1130, 0),
+          "7": (1130, 430)}  # fmt: skip
+SIZES = {"1": (350, 120), "8": (350, 560), "2": (350, 560), "3": (300, 280), "4": (430, 380), "6": (300, 60),
+         "7": (430, 330)}  # fmt: skip
+PATCH, STATS, CALIBRATE = "2", "4", "8"
 
 
-def lay_out(page: Page) -> None:
+def lay_out(studio: Studio) -> None:
     """Load the workflow into the real frontend and place its nodes."""
-    page.wait_for_function("window.app && window.app.graph && window.app.extensionManager")
-    page.evaluate("window.app.extensionManager.setting.set('Comfy.Minimap.Visible', false)")
-    workflow = artist_workflow(STEPS, STEPS, 4, "my tiny wan")
-    page.evaluate("prompt => window.app.loadApiJson(prompt, 'sencache')", workflow)
-    page.wait_for_timeout(1500)
-    page.evaluate(
-        """([places, sizes]) => {
-            for (const node of window.app.graph._nodes) {
-                const place = places[String(node.id)], size = sizes[String(node.id)];
-                if (place) node.pos = place;
-                if (size) node.setSize(size);
-            }
-            const canvas = window.app.canvas;
-            canvas.ds.scale = 1; canvas.ds.offset = [90, 90];
-            canvas.setDirty(true, true);
+    workflow = with_calibration(demo_workflow(steps=STEPS), NAME, steps=STEPS, samples=4)
+    del workflow["5"]
+    studio.load(workflow, PLACES)
+    studio.page.evaluate(
+        """sizes => {
+            for (const node of app.graph.nodes) node.setSize(sizes[String(node.id)] ?? node.size);
+            app.canvas.ds.offset = [70, 110];
+            app.canvas.setDirty(true, true);
         }""",
-        [PLACES, SIZES],
+        SIZES,
     )
+    studio.until(lambda: studio.panel().get_attribute("data-nfe"))
+
+
+def cut_out(studio: Studio, node: str) -> Image.Image:
+    """Return a picture of one node, its title included."""
+    box = studio.node(
+        node,
+        """(() => {
+            const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
+            const left = (node.pos[0] + view.offset[0]) * view.scale + canvas.left;
+            const top = (node.pos[1] - 30 + view.offset[1]) * view.scale + canvas.top;
+            const [wide, high] = node.size;
+            const width = wide * view.scale + 12, height = (high + 30) * view.scale + 12;
+            return {x: left - 6, y: top - 6, width, height};
+        })()""",
+    )
+    return Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
+
+
+def save_host_picture(studio: Studio, history: dict, node: str, name: str) -> None:
+    """Keep the picture that a node showed."""
+    data = studio.server.view(history["outputs"][node]["images"][0])
+    Image.open(io.BytesIO(data)).convert("RGB").save(PICTURES / name, optimize=True)
 
 
 def main() -> None:
@@ -64,22 +78,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base) / "server") as server:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            page = browser.new_page(viewport={"width": 1720, "height": 880})
-            problems: list[str] = []
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.goto(server.address, wait_until="domcontentloaded")
-            lay_out(page)
-            page.evaluate("window.app.queuePrompt(0, 1)")
-            history = server.wait_for_next()
-            page.wait_for_timeout(2500)
-            page.keyboard.press("Escape")
-            page.screenshot(path=PICTURES / "workflow.png")
+            studio = Studio(browser, server, False, Path(base))
+            lay_out(studio)
+            history = studio.finished(studio.queue(), 600)
+            studio.page.wait_for_timeout(2500)
+            studio.page.keyboard.press("Escape")
+            studio.page.mouse.move(900, 930)
+            studio.page.wait_for_timeout(500)
+            studio.page.screenshot(path=PICTURES / "workflow.png")
+            cut_out(studio, PATCH).save(PICTURES / "panel.png", optimize=True)
+            nodes = {PATCH: "SenCacheModelPatch", STATS: "SenCacheStats", CALIBRATE: "SenCacheCalibrate"}
+            for node, name in nodes.items():
+                cut_out(studio, node).save(HELP / f"{name}.jpg", quality=85)
+            save_host_picture(studio, history, STATS, "cache_stats.png")
+            save_host_picture(studio, history, CALIBRATE, "sensitivity.png")
             browser.close()
-        for node, name in (("8", "cache_stats.png"), ("5", "sensitivity.png")):
-            data = server.view(history["outputs"][node]["images"][0])
-            Image.open(io.BytesIO(data)).convert("RGB").save(PICTURES / name, optimize=True)
-        print(history["outputs"]["8"]["text"][0])
-        print(json.dumps(problems))
+        print("\n".join([history["outputs"][STATS]["text"][0], *studio.problems]))
 
 
 if __name__ == "__main__":

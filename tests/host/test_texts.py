@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats")
+NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats", "SenCacheDemo", "SenCacheDemoFrames")
 
 
 @pytest.fixture
@@ -16,9 +16,10 @@ def schemas(host):
     """The schemas of the pack's nodes, by node id."""
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.demo import SenCacheDemo, SenCacheDemoFrames
     from sencache.nodes.model_patch import SenCacheModelPatch
 
-    nodes = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats)
+    nodes = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheDemo, SenCacheDemoFrames)
     return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
 
 
@@ -41,6 +42,19 @@ def test_the_english_texts_are_those_of_the_nodes(schemas):
         }
         tooltips = [entry["tooltip"] for entry in text["outputs"].values()]
         assert tooltips == [slot.tooltip for slot in schema.outputs]
+
+
+def test_the_chinese_texts_explain_the_same_inputs_and_outputs():
+    english, chinese = (
+        json.loads((ROOT / "locales" / locale / "nodeDefs.json").read_text(encoding="utf-8"))
+        for locale in ("en", "zh")
+    )
+    assert set(english) == set(chinese)
+    for node_id, text in english.items():
+        for kind in ("inputs", "outputs"):
+            assert set(text[kind]) == set(chinese[node_id][kind]), (node_id, kind)
+            for name, entry in chinese[node_id][kind].items():
+                assert entry["tooltip"] and entry["tooltip"] != text[kind][name]["tooltip"], (node_id, name)
 
 
 @pytest.mark.parametrize("node_id", NODES)

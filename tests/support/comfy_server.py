@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from comfy_host import ROOT, TINY_MODELS, find_host
 
 PACK = "ComfyUI-SenCache"
 TEST_NODES = ROOT / "tests" / "e2e" / "tiny_prompt"
-START_SECONDS = 180
+START_SECONDS = 600
 
 
 class QueueError(RuntimeError):
@@ -58,6 +59,8 @@ class ComfyServer:
             "--database-url", "sqlite:///:memory:", "--disable-all-custom-nodes",
             "--whitelist-custom-nodes", PACK, TEST_NODES.name,
         ]  # fmt: skip
+        frontend = os.environ.get("COMFYUI_FRONTEND")  # an older host's own, where another one is installed
+        command += ["--front-end-root", frontend] if frontend else []
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=host, stdout=log, stderr=subprocess.STDOUT)
         self._wait_until_up()
@@ -101,6 +104,14 @@ class ComfyServer:
     def get(self, path: str) -> Any:
         """Fetch JSON."""
         return json.loads(self._request(path))
+
+    def settings(self, values: dict[str, Any]) -> None:
+        """Change the user's settings as the frontend does."""
+        self._request("/settings", values)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send JSON and return the answer."""
+        return json.loads(self._request(path, body))
 
     def view(self, image: dict[str, str]) -> bytes:
         """Fetch a picture that a node showed."""

@@ -1,0 +1,37 @@
+"""What SenCache Calibrate says in words when it is done."""
+
+from __future__ import annotations
+
+from ..caching.config import SenCacheConfig
+from ..caching.plan import simulate
+from ..calibration.table import SensitivityTable
+from .host_calibration import CalibrationRun
+from .table_files import FOLDER, SaveTarget
+from .wrappers import points_of, zones_of
+
+EXAMPLES = (0.005, 0.01, 0.02, 0.05)
+
+
+def expectations(run: CalibrationRun, table: SensitivityTable) -> str:
+    """Say what a few settings of epsilon will do on the calibrated schedule."""
+    sampling = run.model.get_model_object("model_sampling")
+    points = points_of(sampling, run.sigmas(), run.cfg if run.negative is not None else 1.0)
+    expected = []
+    for epsilon in EXAMPLES:
+        config = SenCacheConfig(epsilon=epsilon)
+        plan = simulate(config, zones_of(sampling, config), table, points)
+        expected.append(f"epsilon {epsilon:g}: {plan.nfe} ({plan.speed_up:.1f}x fewer)")
+    return f"Of these {len(points.sigmas)} steps expect to compute, at " + ", ".join(expected) + "."
+
+
+def as_text(table: SensitivityTable, target: SaveTarget, evaluations: int, resumed: int) -> str:
+    """Say what was measured, and where it was saved."""
+    lines = [
+        f"Measured {table.metadata['model']} from {table.metadata['source']}: {table.num_samples} samples at "
+        f"{len(table.timestep)} timesteps, {evaluations} evaluations.",
+        f"Saved as {target.name} in models/{FOLDER}; SenCache Model Patch finds it there.",
+    ]
+    if resumed:
+        earlier = f"{resumed} of the samples were there from an earlier calibration with these settings."
+        lines.insert(1, earlier)
+    return "\n".join(lines)

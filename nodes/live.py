@@ -1,0 +1,157 @@
+"""Tells the browser that queued a prompt what its sampler or calibration does; to nobody else anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ..caching.policy import Decision
+from ..caching.record import RunRecord
+from .shown import as_shown
+
+RUN_EVENT = "sencache.run"
+CALIBRATION_EVENT = "sencache.calibration"
+SECONDS_BETWEEN = 0.05  # the browser can't draw more often, and a reused evaluation takes less than that
+_STATS = "SenCacheStats"
+
+
+class Listener:
+    """The browser that queued the running prompt, and what of the prompt it needs to find its nodes."""
+
+    def __init__(self, server: Any, prompt_id: str, node_id: str) -> None:
+        self.node_id = node_id
+        self.prompt_id = prompt_id
+        self.prompt, self.workflow = _running(server, prompt_id)
+        self._server = server
+        self._client = server.client_id
+
+    @classmethod
+    def find(cls) -> Listener | None:
+        """Return the listener of the node that is executing now, None where no browser is connected."""
+        server, context = getattr(PromptServer, "instance", None), get_executing_context()
+        client = getattr(server, "client_id", None)
+        if context is None or client is None or client not in server.sockets:
+            return None
+        return cls(server, str(context.prompt_id), str(context.node_id))
+
+    def send(self, event: str, data: dict[str, Any]) -> None:
+        """Send one event; it only joins the server's queue here."""
+        about = {"workflow": self.workflow, "prompt": self.prompt_id, "node": self.node_id}
+        self._server.send_sync(event, {**about, **data}, self._client)
+
+
+class LiveRun:
+    """One sampling run as it goes on, for the Cache Stats nodes that wait for its sampler."""
+
+    def __init__(self, listener: Listener, stats: list[str], expected: int) -> None:
+        self._listener = listener
+        self._about = {"stats": stats, "expected": expected}
+        self._cells: list[list[Any]] = []
+        self._sent, self._last = 0, 0.0
+
+    @classmethod
+    def begin(cls, expected: int) -> LiveRun | None:
+        """Return the live view of a run of about `expected` evaluations, None where nobody would see it."""
+        listener = Listener.find()
+        stats = [] if listener is None else stats_after(listener.prompt, listener.node_id)
+        if listener is None or not stats:
+            return None
+        run = cls(listener, stats, expected)
+        run._send()
+        return run
+
+    def evaluated(self, decision: Decision) -> None:
+        """Take note of one more evaluation."""
+        score = None if decision.score is None else float(f"{decision.score:.5g}")
+        finite = score if score is not None and abs(score) < float("inf") else None
+        self._cells.append([decision.reuse, finite, decision.reason.value])
+        if time.monotonic() - self._last >= SECONDS_BETWEEN:
+            self._send()
+
+    def _send(self) -> None:
+        self._last = time.monotonic()
+        new = self._cells[self._sent :]
+        self._listener.send(RUN_EVENT, {**self._about, "from": self._sent, "cells": new})
+        self._sent = len(self._cells)
+
+    def finish(self, record: RunRecord) -> None:
+        """Send the whole run as it was in the end, with its summary."""
+        self._listener.send(RUN_EVENT, {**self._about, "summary": as_shown(record)})
+
+
+class LiveCalibration:
+    """A calibration as it goes on: progress with the time left, and the curves so far."""
+
+    def __init__(self, listener: Listener, about: dict[str, Any], total: int, done: int) -> None:
+        self._listener, self._about = listener, about
+        self._total, self._first, self._done = total, done, done
+        self._began, self._last = time.monotonic(), 0.0
+
+    @classmethod
+    def begin(cls, about: dict[str, Any], total: int, done: int) -> LiveCalibration | None:
+        """Return the live view of a calibration of `total` evaluations, `done` of them from earlier."""
+        listener = Listener.find()
+        if listener is None:
+            return None
+        live = cls(listener, about, total, done)
+        live.advance(done)
+        return live
+
+    def advance(self, done: int, force: bool = False) -> None:
+        """Tell how many evaluations are done, and about how long the others will take."""
+        self._done, now = done, time.monotonic()
+        if not force and now - self._last < 4 * SECONDS_BETWEEN:
+            return
+        self._last = now
+        measured = done - self._first
+        left = (now - self._began) / measured * max(0, self._total - done) if measured > 0 else None
+        self._tell("running", seconds_left=left)
+
+    def curves(self, samples: int, curves: Mapping[str, list[float] | None]) -> None:
+        """Send the curves as measured so far; `samples` are finished."""
+        self._about["samples_done"] = samples
+        rounded = {name: [float(f"{one:.4g}") for one in values] for name, values in curves.items() if values}
+        self._about["curves"] = rounded
+        self.advance(self._done, force=True)
+
+    def finish(self, complete: bool) -> None:
+        """Tell how it ended."""
+        self._tell("finished" if complete else "stopped")
+
+    def _tell(self, state: str, **more: Any) -> None:
+        data = {**self._about, "state": state, "done": self._done, "total": self._total, **more}
+        self._listener.send(CALIBRATION_EVENT, data)
+
+
+def _running(server: Any, prompt_id: str) -> tuple[Mapping[str, Any], str | None]:
+    """Return the running prompt's graph and the id of the workflow it was queued from, where known."""
+    queue = getattr(server, "prompt_queue", None)
+    for item in list(getattr(queue, "currently_running", {}).values()):
+        if len(item) > 3 and str(item[1]) == prompt_id:
+            workflow = (item[3].get("extra_pnginfo") or {}).get("workflow") or {}
+            return item[2], workflow.get("id") if isinstance(workflow, dict) else None
+    return {}, None
+
+
+def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:
+    """Return the ids of the Cache Stats nodes that a sampler leads to; all where the graph does not tell."""
+    stats = [str(node) for node, entry in prompt.items() if entry.get("class_type") == _STATS]
+    if sampler not in prompt:
+        return stats
+    return [node for node in stats if sampler in upstream(prompt, node, "samples")]
+
+
+def upstream(prompt: Mapping[str, Any], node_id: str | None, input_name: str) -> set[str]:
+    """Return the ids of all nodes that lead to one input of a node, read off the queued graph."""
+    found: set[str] = set()
+    waiting = [(prompt.get(str(node_id)) or {}).get("inputs", {}).get(input_name)]
+    while waiting:
+        link = waiting.pop()
+        if isinstance(link, list) and len(link) == 2 and str(link[0]) not in found:
+            found.add(str(link[0]))
+            waiting.extend((prompt.get(str(link[0])) or {}).get("inputs", {}).values())
+    return found

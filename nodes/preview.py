@@ -1,0 +1,171 @@
+"""Says before a run what it would do: the panel's questions, answered by the planner that the run follows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..caching.config import SenCacheConfig
+from ..caching.plan import Plan, simulate
+from ..calibration import table as tables
+from ..calibration.table import SensitivityTable, TableError
+from . import table_files
+from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, within
+from .table_choice import AUTOMATIC, FILE, Choice, embedded_choice
+from .table_sampling import number_of, sampling_of
+from .wrappers import points_of, zones_of
+
+MAX_CANDIDATES = 16
+EPSILON_DIGITS = 4
+# The predicted error (rms) of the finished latent that each may have, its size being about 1.
+PRESETS: dict[str, dict[str, Any]] = {
+    "quality": {"epsilon": 0.005, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "balanced": {"epsilon": 0.01, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "fast": {"epsilon": 0.03, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+}
+NO_TABLE = (
+    "No table is chosen yet. Choose one in 'table', or measure the model with SenCache Calibrate; "
+    "'automatic' finds the model's own when it runs."
+)
+
+
+@dataclass(slots=True)
+class TableCache:
+    """The tables asked for last, by file, so that a moving slider reads each once."""
+
+    size: int = 8
+    _held: OrderedDict[tuple[Any, ...], SensitivityTable] = field(default_factory=OrderedDict)
+
+    def load(self, path: Path) -> SensitivityTable:
+        """Load a table file, or return it as it was loaded before; raises TableError."""
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise TableError(error.strerror or type(error).__name__) from error
+        key = (str(path), stat.st_mtime_ns, stat.st_size)
+        if key not in self._held:
+            self._held[key] = tables.load(path)
+            while len(self._held) > self.size:
+                self._held.popitem(last=False)
+        return self._held[key]
+
+
+_TABLES = TableCache()
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the expected run as JSON-ready values, or a `problem` in one sentence.
+
+    `question` holds the node's widgets (`settings`), what the graph says of the sampling (`sampling`), the
+    `embedded` text, and names of tables to try in turn (`tables`). Raises QuestionError for anything else.
+    """
+    sampling = read_into(Sampling, question.get("sampling", {}))
+    try:
+        config = config_of(question.get("settings", {}))
+        choice = _choose(question)
+        if choice is None:
+            return {"problem": NO_TABLE}
+        plan, told = _plan(config, sampling, choice.table)
+    except (TableError, ValueError) as error:
+        if isinstance(error, QuestionError):
+            raise
+        return {"problem": f"{str(error).rstrip('.')}."}
+    return {**_as_json(plan), **told, "table": _table_json(choice), "notes": list(choice.notes)}
+
+
+def _choose(question: Mapping[str, Any]) -> Choice | None:
+    """Choose as the node will: the workflow's own table, else the first of the names that is there."""
+    names, text = question.get("tables", []), question.get("embedded", "")
+    if not isinstance(text, str) or not isinstance(names, list) or len(names) > MAX_CANDIDATES:
+        raise QuestionError("tables and embedded must be names and a text")
+    names = [str(name) for name in names]
+    if text.strip():
+        selected = names[0] if names and names[0] != AUTOMATIC else AUTOMATIC
+        brought = embedded_choice(text, selected)
+        if brought is not None:
+            return brought
+    wanted = [name for name in names if name != AUTOMATIC]
+    present = set(table_files.names())
+    for name in wanted:
+        if name in present:
+            return Choice(_TABLES.load(table_files.path_of(name)), name, FILE)
+    if names and names[0] != AUTOMATIC:
+        table_files.path_of(names[0])  # says that it is gone
+    return None
+
+
+def _plan(
+    config: SenCacheConfig, sampling: Sampling, table: SensitivityTable
+) -> tuple[Plan, dict[str, Any]]:
+    """Simulate the run; also return what was taken from where."""
+    model_sampling = sampling_of(table, within(sampling.shift, 1e-3, 1e3, "shift"))
+    sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
+    cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
+    calibrated = number_of(table, "cfg", 1.0, low=0.0)
+    points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg)
+    zones = zones_of(model_sampling, config)
+    plan = simulate(config, zones, table, points)
+    told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}
+    needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
+    if config.speed_up > 0 and config.reuses:
+        told["epsilon"] = _rounded_up(needed) if plan.nfe < len(plan.decisions) else 0.0
+    return plan, told
+
+
+def _rounded_up(epsilon: float) -> float:
+    """Round epsilon to what the widget keeps, upwards: rounded down it would allow one reuse less."""
+    step = 10.0**-EPSILON_DIGITS
+    return round(min(2.0, (int(epsilon / step) + 1) * step), EPSILON_DIGITS)
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    """Return what the panel shows; a score is left out where it is not a number."""
+    return {
+        "nfe": plan.nfe,
+        "evaluations": len(plan.decisions),
+        "speed_up": round(plan.speed_up, 3),
+        "predicted_error": plan.predicted_error,
+        "rule": plan.config.rule,
+        "cells": [
+            {
+                "reuse": decision.reuse,
+                "reason": decision.reason.value,
+                "score": None if decision.score is None else round(decision.score, 5),
+            }
+            for decision in plan.decisions
+        ],
+    }
+
+
+def _table_json(choice: Choice) -> dict[str, Any]:
+    metadata = choice.table.metadata
+    return {
+        "name": choice.name,
+        "source": choice.source,
+        "model": metadata.get("model", "")[:200],
+        "fingerprint": metadata.get("fingerprint", "")[:40],
+    }
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Return each preset's settings."""
+    return {name: dict(settings) for name, settings in PRESETS.items()}
+
+
+def summary(name: str) -> dict[str, Any]:
+    """Describe one table file for the list, or say why it can't be used."""
+    try:
+        table = _TABLES.load(table_files.path_of(name))
+    except TableError as error:
+        return {"name": name, "problem": str(error)}
+    described = {key: table.metadata.get(key, "")[:200] for key in ("model", "fingerprint", "steps")}
+    samples = table.metadata.get("measured_samples", str(table.num_samples))
+    return {"name": name, **described, "samples": samples[:10]}
+
+
+def load_named(name: str) -> SensitivityTable:
+    """Load a table file by its listed name; raises TableError."""
+    return _TABLES.load(table_files.path_of(name))

@@ -1,0 +1,98 @@
+"""Reads the panel's question: a stranger's numbers become settings and a schedule, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import comfy.samplers
+
+from ..caching.config import SenCacheConfig
+from ..calibration.table import SensitivityTable
+from .table_sampling import number_of
+
+MAX_STEPS = 1000
+
+
+class QuestionError(ValueError):
+    """A question that the panel would not ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What the graph says of the sampling; None is what it does not say, and the table answers."""
+
+    steps: int | None = None
+    scheduler: str | None = None
+    sampler: str | None = None
+    cfg: float | None = None
+    denoise: float = 1.0
+    start: int = 0
+    end: int | None = None
+    shift: float | None = None
+
+
+def read_into(kind: type, values: Any) -> Any:
+    """Make a dataclass of a stranger's numbers and short texts."""
+    if not isinstance(values, Mapping):
+        raise QuestionError("not an object")
+    names = {one.name for one in fields(kind)}
+    kept = {}
+    for name, value in values.items():
+        plain = value is None or (isinstance(value, int | float | str) and not isinstance(value, bool))
+        if name not in names or not plain or len(str(value)) > 200:
+            raise QuestionError(f"{str(name)[:40]!r} can't be asked for")
+        kept[name] = value
+    return kind(**kept)
+
+
+def config_of(settings: Any) -> SenCacheConfig:
+    """Make the settings of the node's widgets; raises ValueError as the node would."""
+    if not isinstance(settings, Mapping):
+        raise QuestionError("not an object")
+    renamed = {("max_reuse" if name == "n" else name): value for name, value in settings.items()}
+    try:
+        return read_into(SenCacheConfig, renamed)
+    except TypeError as error:
+        raise QuestionError("a setting has another type") from error
+
+
+def within(value: float | None, low: float, high: float, name: str) -> float | None:
+    """Return a number in the range, None for None."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not low <= value <= high:
+        raise QuestionError(f"{name} is {value!r}")
+    return float(value)
+
+
+def _whole(value: int | None, name: str) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or not 0 <= value <= 1e6:
+        raise QuestionError(f"{name} is {value!r}")
+    return value
+
+
+def sigmas_of(model_sampling: Any, sampling: Sampling, table: SensitivityTable) -> tuple[Any, int, str]:
+    """Return the sigmas as KSampler would make them, the number of steps, and the scheduler."""
+    schedulers = comfy.samplers.KSampler.SCHEDULERS
+    asked = (sampling.scheduler, table.metadata.get("scheduler"), "simple")
+    scheduler = next(name for name in asked if name in schedulers)
+    steps = _whole(sampling.steps, "steps") or int(number_of(table, "steps", 30, low=1))
+    denoise = within(sampling.denoise, 0.0, 1.0, "denoise")
+    total = int(steps / max(denoise or 0.0, 1e-3))
+    if not 1 <= steps <= total <= MAX_STEPS:
+        raise ValueError(f"a run of {total} steps can't be planned; 1 to {MAX_STEPS} can")
+    discards = getattr(comfy.samplers.KSampler, "DISCARD_PENULTIMATE_SIGMA_SAMPLERS", ())
+    extra = sampling.sampler in discards
+    sigmas = comfy.samplers.calculate_sigmas(model_sampling, scheduler, total + extra).float()
+    if extra:
+        sigmas = sigmas[[*range(len(sigmas) - 2), -1]]
+    sigmas = sigmas[-(steps + 1) :]
+    start, end = _whole(sampling.start, "start") or 0, _whole(sampling.end, "end")
+    part = sigmas[start : None if end is None else end + 1]
+    if len(part) < 2:
+        raise ValueError(f"the sampler's start and end leave nothing of its {steps} steps")
+    return part, len(part) - 1, scheduler

@@ -1,0 +1,122 @@
+"""Lays the example workflows out in the real frontend: `python tests/e2e/make_examples.py`.
+
+Writes `example_workflows/*.json` and their thumbnails. Needs what `take_pictures.py` needs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:1] = [str(ROOT / "tests" / "tiny"), str(ROOT / "tests" / "support")]
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules["sencache"] = package
+
+from browser import CHROMIUM, QUIET, Studio  # noqa: E402
+from comfy_server import ComfyServer  # noqa: E402
+from examples_demo import Example  # noqa: E402
+from examples_models import examples  # noqa: E402
+from PIL import Image  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+FOLDER = ROOT / "example_workflows"
+LAY_OUT = """([columns, names, note, title]) => {
+    const graph = app.graph, ids = new Map(names.map((name, index) => [name, String(index + 1)]));
+    const text = LiteGraph.createNode("MarkdownNote");
+    graph.add(text);
+    text.title = title;
+    text.widgets[0].value = note;
+    text.size = [340, 190];
+    let left = 0;
+    for (const column of columns) {
+        let top = 0, width = 0;
+        for (const name of column) {
+            const node = name === "note" ? text : graph.nodes.find(one => String(one.id) === ids.get(name));
+            const least = node.computeSize();
+            const [wide, high] = node.size;
+            if (name !== "note") node.size = [Math.max(wide, least[0], 300), Math.max(high, least[1])];
+            if (/CLIPTextEncode/.test(node.comfyClass ?? "")) node.size = [340, 130];
+            if (/SenCacheModelPatch/.test(node.comfyClass ?? "")) node.size = [360, node.size[1] + 60];
+            if (/SenCacheStats/.test(node.comfyClass ?? "")) node.size = [420, 330];
+            if (/Preview|SaveAnimated/.test(node.comfyClass ?? "")) node.size = [420, 360];
+            node.pos = [left, top];
+            top += node.size[1] + 60;
+            width = Math.max(width, node.size[0]);
+        }
+        left += width + 60;
+    }
+    for (const node of graph.nodes) {
+        const after = node.widgets?.find(one => one.name === "control_after_generate");
+        if (after) after.value = "fixed";
+    }
+    return graph.nodes.length;
+}"""
+FIT = """() => {
+    const nodes = app.graph.nodes, view = app.canvas.ds, canvas = app.canvas.canvas;
+    const left = Math.min(...nodes.map(one => one.pos[0]));
+    const top = Math.min(...nodes.map(one => one.pos[1] - 30));
+    const right = Math.max(...nodes.map(one => one.pos[0] + one.size[0]));
+    const bottom = Math.max(...nodes.map(one => one.pos[1] + one.size[1]));
+    const wide = canvas.clientWidth - 120, high = canvas.clientHeight - 140;
+    view.scale = Math.min(1, wide / (right - left), high / (bottom - top));
+    view.offset = [70 / view.scale - left, 80 / view.scale - top];
+    app.canvas.setDirty(true, true);
+}"""
+
+
+def numbered(example: Example) -> dict[str, Any]:
+    """Return the prompt with numbers for names, as the frontend likes them."""
+    ids = {name: str(index + 1) for index, name in enumerate(example.prompt)}
+
+    def value(given: Any) -> Any:
+        return [ids[given[0]], given[1]] if isinstance(given, list) else given
+
+    return {
+        ids[name]: {**node, "inputs": {key: value(given) for key, given in node["inputs"].items()}}
+        for name, node in example.prompt.items()
+    }
+
+
+def make(studio: Studio, example: Example, run: bool) -> None:
+    """Write one workflow and its thumbnail; the demo model's are run first."""
+    studio.load(numbered(example))
+    names = list(example.prompt)
+    studio.page.evaluate(LAY_OUT, [example.columns, names, example.note, "About this workflow"])
+    studio.page.evaluate(FIT)
+    studio.page.wait_for_timeout(1500)
+    workflow = studio.page.evaluate("app.graph.serialize()")
+    workflow.get("extra", {}).pop("frontendVersion", None)
+    text = json.dumps(workflow, indent=1, ensure_ascii=False)
+    (FOLDER / f"{example.name}.json").write_text(text + "\n", encoding="utf-8")
+    if run:
+        studio.finished(studio.queue())
+    studio.page.wait_for_timeout(2500)
+    studio.page.keyboard.press("Escape")
+    box = {"x": 60, "y": 70, "width": 1650, "height": 860}
+    picture = Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
+    picture.resize((1280, 667), Image.Resampling.LANCZOS).save(FOLDER / f"{example.name}.jpg", quality=80)
+
+
+def main() -> None:
+    """Make all of them, or those whose names hold a word from the command line."""
+    FOLDER.mkdir(exist_ok=True)
+    words = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base) / "server") as server:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            studio = Studio(browser, server, False, Path(base))
+            for example in examples():
+                if not words or any(word in example.name for word in words):
+                    make(studio, example, run="SenCacheDemo" in str(example.prompt))
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Measures the panel and the live strip: `python tests/e2e/measure_panel.py` writes `results/panel.json`.
+
+How long the panel takes to answer after the slider's last move, in the real browser; and what the live strip
+costs a sampling run of the tiny model, with a browser listening and without one.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:1] = [str(ROOT / "tests" / "tiny"), str(ROOT / "tests" / "support")]
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules["sencache"] = package
+
+from browser import CHROMIUM, QUIET, Studio  # noqa: E402
+from comfy_host import start_host  # noqa: E402
+from comfy_server import ComfyServer  # noqa: E402
+from demo_workflow import PLACES, demo_workflow  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parent / "results"
+MOVES, RUNS, STEPS = 30, 7, 50
+WATCH = """() => {
+    const panel = document.querySelector('.sencache[data-nfe]');
+    const slider = panel.querySelector('input[type=range]');
+    window.moved = 0; window.answers = [];
+    slider.addEventListener('input', () => { window.moved = performance.now(); }, true);
+    new MutationObserver(() => {
+        if (window.moved) window.answers.push(performance.now() - window.moved);
+        window.moved = 0;
+    }).observe(panel.querySelector('.strip'), {attributes: true, subtree: true, childList: true});
+}"""
+
+
+def answer_times(studio: Studio) -> list[float]:
+    """Move the slider by mouse and return the milliseconds from each last move to the new strip."""
+    studio.load(demo_workflow(steps=STEPS), PLACES)
+    studio.until(lambda: studio.panel().get_attribute("data-nfe"))
+    studio.page.evaluate(WATCH)
+    box = studio.panel().locator("input[type=range]").bounding_box()
+    across = box["y"] + box["height"] / 2
+    studio.page.mouse.move(box["x"] + 3, across)
+    studio.page.mouse.down()
+    for move in range(MOVES):
+        share = 0.1 + 0.8 * ((move * 7) % MOVES) / MOVES
+        studio.page.mouse.move(box["x"] + share * box["width"], across, steps=3)
+        studio.page.wait_for_timeout(500)
+    studio.page.mouse.up()
+    return list(studio.page.evaluate("window.answers"))
+
+
+def sampling_seconds(studio: Studio) -> dict[str, float]:
+    """Return the median seconds of a run that a browser listens to, and of one that none does; by turns."""
+    studio.load(demo_workflow(steps=STEPS), PLACES)
+    seconds: dict[str, list[float]] = {"listened": [], "alone": []}
+    for turn in range(RUNS):
+        studio.node("3", f"(node.widgets.find(one => one.name === 'seed').value = {2 * turn})")
+        listened = studio.finished(studio.queue())
+        alone = studio.server.run(demo_workflow(steps=STEPS, seed=2 * turn + 1))
+        for name, history in (("listened", listened), ("alone", alone)):
+            seconds[name].append(history["outputs"]["4"]["sencache"][0]["seconds"])
+    return {name: round(statistics.median(values), 4) for name, values in seconds.items()}
+
+
+def live_seconds() -> dict[str, float]:
+    """Return the seconds that the live strip of one run takes in all: its calls, and writing its messages.
+
+    Every evaluation is sent here, more than ever happens, through the host's own server object.
+    """
+    import asyncio
+    import threading
+
+    with tempfile.TemporaryDirectory() as base:
+        start_host(Path(base))
+        from sencache.caching.policy import Action, Decision, Reason
+        from sencache.nodes import live
+        from server import PromptServer
+
+        loop = PromptServer.instance.loop
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(PromptServer.instance.publish_loop(), loop)
+        PromptServer.instance.client_id = "nobody"
+        live.SECONDS_BETWEEN = 0.0
+        decision = Decision(Action.REUSE, Reason.WITHIN_BUDGET, 0.0123)
+        runs = 200
+        began = time.perf_counter()
+        for _ in range(runs):
+            run = live.LiveRun(live.Listener(PromptServer.instance, "prompt", "3"), ["4"], STEPS)
+            for _ in range(STEPS):
+                run.evaluated(decision)
+        calls = (time.perf_counter() - began) / runs
+        message = {"type": live.RUN_EVENT, "data": {"stats": ["4"], "cells": [[True, 0.01, "reason"] * 3]}}
+        began = time.perf_counter()
+        for _ in range(runs * STEPS):
+            json.dumps(message)
+        return {"calls": calls, "messages": (time.perf_counter() - began) / runs}
+
+
+def machine() -> str:
+    """Name the machine."""
+    return f"{platform.machine()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    """Measure and write the results."""
+    RESULTS.mkdir(exist_ok=True)
+    found: dict[str, Any] = {"machine": machine(), "moves": MOVES, "steps": STEPS}
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base) / "server") as server:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            for nodes2 in (False, True):
+                studio = Studio(browser, server, nodes2, Path(base))
+                times = answer_times(studio)
+                name = "nodes2" if nodes2 else "classic"
+                found[name] = {
+                    "answers": len(times),
+                    "median_ms": round(statistics.median(times), 1),
+                    "largest_ms": round(max(times), 1),
+                }
+                if not nodes2:
+                    found["sampling_seconds"] = sampling_seconds(studio)
+                studio.page.close()
+            browser.close()
+    live = live_seconds()
+    found["live_seconds_per_run"] = {name: round(value, 6) for name, value in live.items()}
+    share = 100 * sum(live.values()) / found["sampling_seconds"]["alone"]
+    found["live_percent_of_sampling"] = round(share, 3)
+    (RESULTS / "panel.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

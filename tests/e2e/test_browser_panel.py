@@ -1,0 +1,190 @@
+"""The panel of Model Patch, as an artist uses it: moved by mouse and by keys, before anything is run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from demo_workflow import PLACES, demo_workflow
+
+
+def nfe(studio):
+    """Read the expected evaluations off the panel."""
+    return int(studio.panel().get_attribute("data-nfe") or 0)
+
+
+@pytest.fixture
+def patched(studio):
+    """The demo workflow, opened; its panel has answered."""
+    studio.load(demo_workflow(steps=20), PLACES)
+    studio.until(lambda: nfe(studio))
+    return studio
+
+
+def test_the_plan_is_there_before_anything_is_run(patched):
+    said = patched.panel().inner_text()
+    assert re.search(r"\d+ of 20 steps computed · \d\.\d× fewer · predicted error 0\.0\d+", said)
+    assert "tiny_wan.safetensors · 20 steps, simple" in said
+    cells = patched.panel().locator(".strip > i")
+    assert cells.count() == 20
+    assert patched.panel().evaluate("panel => panel.scrollHeight <= panel.clientHeight + 1")
+    computed = patched.panel().locator(".strip > i.c")
+    assert computed.count() == nfe(patched) and cells.first.get_attribute("class") == "c"
+    assert "first evaluation" in cells.first.get_attribute("title")
+    patched.picture("panel")
+
+
+def test_dragging_the_speed_slider_sets_epsilon_and_shows_the_plan(patched):
+    slider = patched.panel().locator("input[type=range]")
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    position = patched.node("2", "[...node.pos]")
+    seen = []
+    patched.page.mouse.move(box["x"] + 0.05 * box["width"], middle)
+    patched.page.mouse.down()
+    for share in (0.15, 0.3, 0.5):
+        patched.page.mouse.move(box["x"] + share * box["width"], middle, steps=4)
+        patched.page.wait_for_timeout(400)
+        seen.append((nfe(patched), patched.value("2", "epsilon")))
+    patched.page.mouse.up()
+    patched.page.wait_for_timeout(300)
+    assert [one for one, _ in seen] == sorted({one for one, _ in seen}, reverse=True)
+    assert [epsilon for _, epsilon in seen] == sorted({epsilon for _, epsilon in seen})
+    assert patched.value("2", "speed_up") == 0
+    assert seen[-1][0] <= 20 / 3.5 + 1
+    assert patched.node("2", "[...node.pos]") == position
+    patched.picture("slider")
+
+
+def test_the_left_end_of_the_slider_turns_reuse_off(patched):
+    slider = patched.panel().locator("input[type=range]")
+    slider.focus()
+    patched.page.keyboard.press("Home")
+    patched.until(lambda: nfe(patched) == 20)
+    assert patched.value("2", "epsilon") == 0
+    assert "Nothing is reused" in patched.panel().inner_text()
+
+
+def test_presets_are_reached_and_pressed_by_keys(patched):
+    wanted = {"Quality": 0.02, "Balanced": 0.05, "Fast": 0.15}
+    found = []
+    for name, epsilon in wanted.items():
+        patched.panel().get_by_role("button", name=name).focus()
+        patched.page.keyboard.press("Enter")
+        patched.until(lambda epsilon=epsilon: patched.value("2", "epsilon") == epsilon)
+        patched.page.wait_for_timeout(300)
+        found.append(nfe(patched))
+    assert found == sorted(found, reverse=True) and found[0] > found[-1]
+    patched.page.keyboard.press("Tab")
+    assert patched.page.evaluate("document.activeElement.type") == "range"
+    assert patched.node("2", "node.id") is not None
+
+
+def test_a_widget_and_another_nodes_steps_change_the_plan(patched):
+    before = nfe(patched)
+    patched.node("2", "(node.widgets.find(one => one.name === 'epsilon').value = 0.2)")
+    patched.until(lambda: nfe(patched) < before)
+    patched.node("3", "(node.widgets.find(one => one.name === 'steps').value = 40)")
+    patched.until(lambda: "of 40 steps" in patched.panel().inner_text())
+
+
+def test_without_a_table_the_panel_says_what_to_do(studio):
+    studio.load(demo_workflow(table="automatic"), PLACES)
+    studio.until(lambda: "No table is chosen yet" in studio.panel().inner_text())
+    studio.picture("no_table")
+
+
+def test_a_bypassed_node_says_that_it_is_off(patched):
+    patched.node("2", "(node.mode = 4)")
+    patched.until(lambda: "every step will be computed" in patched.panel().inner_text())
+
+
+def test_undo_brings_the_epsilon_and_its_plan_back(patched):
+    before, epsilon = nfe(patched), patched.value("2", "epsilon")
+    patched.panel().get_by_role("button", name="Fast").click()
+    patched.until(lambda: patched.value("2", "epsilon") == 0.15)
+    patched.until(lambda: nfe(patched) < before)
+    patched.page.mouse.click(500, 900)
+    patched.page.keyboard.press("Control+z")
+    patched.until(lambda: patched.value("2", "epsilon") == epsilon)
+    patched.until(lambda: nfe(patched) == before)
+
+
+def test_a_copy_has_a_panel_of_its_own(patched):
+    patched.page.evaluate("""() => {
+        const node = app.graph.nodes.find(one => one.comfyClass === 'SenCacheModelPatch');
+        app.canvas.selectItems([node]); app.canvas.copyToClipboard([node]); app.canvas.pasteFromClipboard();
+    }""")
+    patched.until(lambda: patched.page.locator(".sencache[data-nfe]:not([data-nfe=''])").count() == 2)
+    copy = "app.graph.nodes.filter(one => one.comfyClass === 'SenCacheModelPatch').pop()"
+    patched.page.evaluate(f"{copy}.widgets.find(one => one.name === 'epsilon').value = 0")
+    patched.until(lambda: any("Nothing is reused" in said for said in patched.panels()))
+    assert any("Nothing is reused" not in said and "steps computed" in said for said in patched.panels())
+
+
+def test_a_collapsed_node_opens_with_its_panel_as_it_was(patched):
+    said = patched.panel().inner_text()
+    patched.node("2", "node.collapse()")
+    patched.page.wait_for_timeout(400)
+    assert not patched.panel().is_visible()
+    patched.picture("collapsed")
+    patched.node("2", "node.collapse()")
+    patched.until(lambda: patched.panel().is_visible())
+    assert patched.panel().inner_text() == said
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.6])
+def test_the_panel_stays_inside_its_node_when_zoomed(patched, scale):
+    patched.page.evaluate(f"app.canvas.ds.scale = {scale}; app.canvas.setDirty(true, true)")
+    patched.page.wait_for_timeout(500)
+    patched.picture(f"zoom_{scale}")
+    inside = """() => {
+        const node = app.graph.nodes.find(one => one.comfyClass === 'SenCacheModelPatch');
+        const panel = document.querySelector('.sencache[data-nfe]').getBoundingClientRect();
+        const view = app.canvas.ds;
+        const canvas = app.canvas.canvas.getBoundingClientRect();
+        const left = (node.pos[0] + view.offset[0]) * view.scale + canvas.left;
+        const top = (node.pos[1] + view.offset[1]) * view.scale + canvas.top;
+        const right = left + node.size[0] * view.scale, bottom = top + node.size[1] * view.scale;
+        const across = panel.left >= left - 2 && panel.right <= right + 2;
+        return across && panel.top >= top && panel.bottom <= bottom + 40;
+    }"""
+    assert patched.page.evaluate(inside)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_panels_text_is_readable_in_every_theme(patched, theme):
+    patched.set("Comfy.ColorPalette", theme)
+    patched.page.wait_for_timeout(700)
+    patched.picture(f"theme_{theme}")
+    contrast = patched.page.evaluate("""() => {
+        const panel = document.querySelector('.sencache[data-nfe]'), style = getComputedStyle(panel);
+        const light = colour => {
+            const paint = document.createElement('canvas').getContext('2d');
+            paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1);
+            return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3).map(one => one / 255)
+                .map(one => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+                .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0);
+        };
+        const [low, high] = [light(style.color), light(style.backgroundColor)].sort((one, two) => one - two);
+        return (high + 0.05) / (low + 0.05);
+    }""")
+    patched.set("Comfy.ColorPalette", "dark")
+    assert contrast > 4.5
+
+
+def test_inside_a_subgraph_the_panel_finds_the_sampler_outside(patched):
+    patched.page.evaluate("""() => {
+        const node = app.graph.nodes.find(one => one.comfyClass === 'SenCacheModelPatch');
+        app.canvas.selectItems([node]);
+        const { subgraph } = app.graph.convertToSubgraph(new Set([node]));
+        app.canvas.setGraph(subgraph);
+    }""")
+    patched.until(lambda: "of 20 steps" in " ".join(patched.panels()))
+    patched.page.evaluate("""() => {
+        app.rootGraph.nodes.find(one => one.comfyClass === 'KSampler').widgets
+            .find(one => one.name === 'steps').value = 24;
+    }""")
+    patched.until(lambda: "of 24 steps" in " ".join(patched.panels()))
+    patched.picture("subgraph")
+    patched.page.evaluate("app.canvas.setGraph(app.rootGraph)")

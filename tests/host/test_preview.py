@@ -1,0 +1,134 @@
+"""The panel's answers are those of the run that follows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from host_inputs import patch_inputs
+from sencache.calibration import table as tables
+from tiny_models import MODELS, sample
+
+SHIPPED = Path(__file__).resolve().parent.parent.parent / "tables"
+
+
+def question(table, embedded="", sampling=None, **settings):
+    """Ask as the panel does."""
+    inputs = patch_inputs(**settings)
+    del inputs["table"], inputs["any_model"], inputs["cache_device"]
+    return {"settings": inputs, "sampling": sampling or {}, "tables": [table], "embedded": embedded}
+
+
+def answered(*args, **kwargs):
+    """Return the server's answer."""
+    from sencache.nodes.preview import answer
+
+    return answer(question(*args, **kwargs))
+
+
+@pytest.mark.parametrize(("name", "sampler"), [("wan", "euler"), ("ltxv", "euler"), ("cogvideox", "void")])
+@pytest.mark.parametrize("settings", [{"epsilon": 0.05}, {"speed_up": 2.0}])
+def test_the_panel_predicts_the_decisions_of_the_run(host, name, sampler, settings):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+    from sencache.nodes.wrappers import KEY
+
+    tiny = MODELS[name]
+    table = f"{tiny.name}.safetensors"
+    expected = answered(
+        table, sampling={"steps": 20, "scheduler": "simple", "sampler": sampler, "cfg": 5.0}, **settings
+    )
+    patched = SenCacheModelPatch.execute(tiny.load(host), **patch_inputs(table=table, **settings)).args[0]
+    sample(host, patched, tiny, prompt=1, seed=3, sampler=sampler, steps=20, cfg=5.0)
+    record = patched.get_attachment(KEY).records[-1]
+    assert [cell["reuse"] for cell in expected["cells"]] == [
+        one.decision.reuse for one in record.evaluations
+    ]
+    assert expected["nfe"] == record.nfe < 20
+    assert expected["predicted_error"] == pytest.approx(record.predicted_error, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tiny_wan", "tiny_ltxv", "tiny_cogvideox"])
+def test_an_older_table_is_planned_as_one_that_names_its_sampling(host, name):
+    from sencache.nodes.table_sampling import describe, sampling_of
+
+    older = tables.load(SHIPPED / f"{name}.safetensors")
+    model = MODELS[name.removeprefix("tiny_")].load(host)
+    metadata = {key: value for key, value in older.metadata.items() if key not in describe(model)}
+    newer = dataclasses.replace(older, metadata={**metadata, **describe(model)})
+    own = model.get_model_object("model_sampling")
+    for rebuilt in (sampling_of(newer), sampling_of(older)):
+        assert rebuilt.sigmas.equal(own.sigmas)
+        assert rebuilt.percent_to_sigma(0.3) == own.percent_to_sigma(0.3)
+        assert [type(rebuilt).__mro__[1:3]] == [type(own).__mro__[1:3]]
+
+
+def test_the_epsilon_for_a_wished_speed_up_gives_that_speed_up(host):
+    for wished in (1.5, 2.0, 3.0, 4.0):
+        asked = answered("tiny_wan.safetensors", speed_up=wished)
+        assert asked["speed_up"] >= wished
+        again = answered("tiny_wan.safetensors", epsilon=asked["epsilon"])
+        assert again["speed_up"] >= asked["speed_up"] and again["predicted_error"] <= asked["epsilon"]
+
+
+def test_another_shift_and_a_part_of_the_steps_change_the_plan(host):
+    whole = answered("tiny_wan.safetensors", sampling={"steps": 30})
+    shifted = answered("tiny_wan.safetensors", sampling={"steps": 30, "shift": 3.0})
+    part = answered("tiny_wan.safetensors", sampling={"steps": 30, "start": 10, "end": 20})
+    half = answered("tiny_wan.safetensors", sampling={"steps": 15, "denoise": 0.5})
+    assert (whole["evaluations"], part["evaluations"], half["evaluations"]) == (30, 10, 15)
+    assert whole["cells"] != shifted["cells"]
+
+
+def test_without_a_table_the_panel_says_what_to_do(host):
+    assert "No table is chosen" in answered("automatic")["problem"]
+    assert "no sensitivity table 'gone.safetensors'" in answered("gone.safetensors")["problem"]
+    assert "not an embedded table" in answered("automatic", embedded="hello")["problem"]
+
+
+@pytest.mark.parametrize("scheduler", ["simple", "no such scheduler", None])
+def test_steps_and_scheduler_come_from_the_graph_else_from_the_table(host, scheduler):
+    told = answered("tiny_wan.safetensors", sampling={"scheduler": scheduler})
+    assert (told["steps"], told["scheduler"], told["steps_known"]) == (50, "simple", False)
+
+
+def test_every_preset_is_a_setting_of_the_node(host):
+    from sencache.nodes.preview import presets
+
+    errors = [answered("tiny_wan.safetensors", **preset)["predicted_error"] for preset in presets().values()]
+    assert list(presets()) == ["quality", "balanced", "fast"]
+    assert errors == sorted(errors) and 0 < errors[0] < errors[-1]
+
+
+@pytest.mark.parametrize(
+    "sampling", [{"steps": "many"}, {"steps": -1}, {"shift": 0}, {"path": "/"}, {"cfg": [1]}, {"end": 2.5}]
+)
+def test_a_question_that_the_panel_would_not_ask_is_refused(host, sampling):
+    from sencache.nodes.question import QuestionError
+
+    with pytest.raises(QuestionError):
+        answered("tiny_wan.safetensors", sampling=sampling)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sampling_settings": "[" * 3000},
+        {"sampling_settings": "[]"},
+        {"sampling_settings": '{"beta_schedule": "none"}', "schedule": "ModelSamplingDiscrete"},
+        {"shift": "1e400"},
+        {"prediction": "object"},
+        {"schedule": "Module"},
+        {"multiplier": "7"},
+        {"steps": "many"},
+        {"cfg": "nan"},
+    ],
+)
+def test_a_strangers_metadata_is_refused_in_a_sentence(host, changed):
+    from sencache.nodes.embedded_table import to_text
+
+    table = tables.load(SHIPPED / "tiny_wan.safetensors")
+    described = {"schedule": "ModelSamplingDiscreteFlow", "multiplier": "1000", "sampling_settings": "{}"}
+    text = to_text(dataclasses.replace(table, metadata={**table.metadata, **described, **changed}))
+    problem = answered("automatic", embedded=text)["problem"]
+    assert problem.endswith(".") and "Traceback" not in problem

@@ -1,0 +1,38 @@
+"""The browser's half stays small, and finds what it asks for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = sorted((ROOT / "web").rglob("*.js"))
+
+
+def test_the_panels_are_under_40_kb_in_all():
+    assert SCRIPTS and sum(path.stat().st_size for path in SCRIPTS) < 40_000
+
+
+def test_the_panels_import_only_the_hosts_scripts_and_their_own_files():
+    for path in SCRIPTS:
+        for imported in re.findall(r'from "(.+?)"', path.read_text(encoding="utf-8")):
+            own = (path.parent / imported).resolve()
+            assert own.is_file() or imported.endswith(("/scripts/app.js", "/scripts/api.js")), imported
+
+
+def test_every_route_that_a_panel_asks_is_there():
+    routes = (ROOT / "nodes" / "routes.py").read_text(encoding="utf-8")
+    asked = {route for path in SCRIPTS for route in re.findall(r'\bask\("(\w+)"', path.read_text("utf-8"))}
+    assert asked == {"plan", "embed", "save"}
+    assert all(f'"/sencache/{route}"' in routes for route in asked)
+
+
+def test_every_template_has_a_thumbnail_and_a_table_only_where_one_is_shipped():
+    templates = sorted((ROOT / "example_workflows").glob("*.json"))
+    assert len(templates) >= 6
+    shipped = {path.name for path in (ROOT / "tables").glob("*.safetensors")}
+    for path in templates:
+        assert path.with_suffix(".jpg").is_file()
+        named = re.findall(r'"([\w.-]+\.safetensors)"', path.read_text(encoding="utf-8"))
+        if "tiny" in path.name or "comparison" in path.name:
+            assert set(named) <= shipped and named

@@ -1,0 +1,156 @@
+// Reads the workflow's graph, through subgraphs, reroutes and bypassed nodes.
+
+import { app } from "../../../scripts/app.js";
+
+const INPUT_NODE = "-10"; // ComfyUI's ids of a subgraph's own inputs and outputs
+const OUTPUT_NODE = "-20";
+export const MUTED = 2;
+export const BYPASSED = 4;
+
+/** @returns {Graph} */
+export function root() {
+  return app.rootGraph ?? app.graph;
+}
+
+/**
+ * Yield every node, those in subgraphs too.
+ * @param {Graph} [graph]
+ * @returns {Generator<GraphNode>}
+ */
+export function* everyNode(graph = root()) {
+  for (const node of graph.nodes ?? []) {
+    yield node;
+    if (node.subgraph) yield* everyNode(node.subgraph);
+  }
+}
+
+/**
+ * Find a node by the id that the server knows it by, such as "12:3" for node 3 of subgraph node 12.
+ * @param {string} id
+ * @returns {GraphNode | null}
+ */
+export function nodeAt(id) {
+  /** @type {Graph | undefined} */
+  let graph = root();
+  let node = null;
+  for (const part of id.split(":")) {
+    node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+/**
+ * @param {Graph | null} graph
+ * @param {number | null | undefined} id
+ * @returns {Link | null}
+ */
+function linkOf(graph, id) {
+  if (!graph || id == null) return null;
+  return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
+}
+
+/**
+ * Return the nodes that stand for a subgraph.
+ * @param {Graph} graph
+ */
+const standingFor = (graph) => [...everyNode()].filter((node) => node.subgraph === graph);
+
+/**
+ * Yield the nodes that an output leads to, with the slot that it enters, looking into subgraphs.
+ * @param {GraphNode} node
+ * @param {number} slot
+ * @returns {Generator<[GraphNode, number]>}
+ */
+export function* targets(node, slot) {
+  yield* followed(node.graph, node.outputs?.[slot]?.links ?? []);
+}
+
+/**
+ * @param {Graph | null} graph
+ * @param {number[]} links
+ * @returns {Generator<[GraphNode, number]>}
+ */
+function* followed(graph, links) {
+  for (const id of links) {
+    const link = linkOf(graph, id);
+    if (!graph || !link) continue;
+    if (String(link.target_id) === OUTPUT_NODE) {
+      for (const outer of standingFor(graph)) yield* targets(outer, link.target_slot);
+      continue;
+    }
+    const target = graph.getNodeById(link.target_id);
+    const inner = target?.subgraph;
+    if (inner) yield* followed(inner, inner.inputs?.[link.target_slot]?.linkIds ?? []);
+    else if (target) yield [target, link.target_slot];
+  }
+}
+
+/**
+ * Return the node that an input comes from, looking into subgraphs; null where nothing is connected.
+ * @param {GraphNode | null | undefined} node
+ * @param {number} slot
+ * @returns {GraphNode | null}
+ */
+export function origin(node, slot) {
+  const link = linkOf(node?.graph ?? null, node?.inputs?.[slot]?.link);
+  if (!node?.graph || !link) return null;
+  if (String(link.origin_id) === INPUT_NODE) return origin(standingFor(node.graph)[0], link.origin_slot);
+  const from = node.graph.getNodeById(link.origin_id);
+  const inner = from?.subgraph;
+  if (!inner) return from;
+  const end = linkOf(inner, inner.outputs?.[link.origin_slot]?.linkIds?.[0]);
+  return end ? inner.getNodeById(end.origin_id) : null;
+}
+
+/**
+ * Return the node that an input of this name comes from.
+ * @param {GraphNode} node
+ * @param {string} name
+ */
+export const originOf = (node, name) => origin(node, node.inputs?.findIndex((slot) => slot.name === name) ?? -1);
+
+/**
+ * Return a widget's value, undefined where there is no such widget or another node gives the value.
+ * @param {GraphNode} node
+ * @param {string} name
+ */
+export function valueOf(node, name) {
+  const given = node.inputs?.some((slot) => slot.name === name && slot.link != null);
+  return given ? undefined : node.widgets?.find((widget) => widget.name === name)?.value;
+}
+
+/**
+ * Yield the active nodes that a model goes through or ends in, nearest first.
+ * @param {GraphNode} patch
+ * @returns {Generator<GraphNode>}
+ */
+export function* alongModel(patch) {
+  const seen = new Set([patch]);
+  const waiting = [patch];
+  for (let node = waiting.shift(); node; node = waiting.shift()) {
+    for (const [index, output] of (node.outputs ?? []).entries()) {
+      if (!["MODEL", "GUIDER", "SIGMAS", "*"].includes(output.type)) continue;
+      for (const [target] of targets(node, index)) {
+        if (seen.has(target)) continue;
+        seen.add(target);
+        waiting.push(target);
+        if (target.mode !== MUTED && target.mode !== BYPASSED) yield target;
+      }
+    }
+  }
+}
+
+/**
+ * Yield the active nodes that a model comes through, nearest first.
+ * @param {GraphNode} patch
+ * @returns {Generator<GraphNode>}
+ */
+export function* beforeModel(patch) {
+  let node = originOf(patch, "model");
+  for (let depth = 0; node && depth < 100; depth++) {
+    if (node.mode !== MUTED && node.mode !== BYPASSED) yield node;
+    const slot = node.inputs?.findIndex((one) => one.type === "MODEL" || one.type === "*") ?? -1;
+    node = origin(node, slot);
+  }
+}

@@ -1,0 +1,144 @@
+// The panels' building blocks: elements, the strip of evaluations, and a place in a node.
+
+import { text } from "./texts.js";
+
+const STYLE = `
+.sencache { box-sizing: border-box; width: 100%; padding: 6px 8px; border-radius: 6px; font: 12px/1.45 sans-serif;
+  background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd); overflow: hidden; user-select: text; }
+.sencache > div > * + * { margin-top: 5px; }
+.sencache .row { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
+.sencache .row > input { flex: 1; min-width: 60px; accent-color: #3b8ce0; }
+.sencache button { font: inherit; padding: 2px 8px; border-radius: 4px; cursor: pointer; color: inherit;
+  background: var(--comfy-menu-bg, #353535); border: 1px solid var(--border-color, #666); }
+.sencache button:hover { border-color: currentColor; }
+.sencache :focus-visible { outline: 2px solid #3b8ce0; outline-offset: 1px; }
+.sencache .off { opacity: 0.6; }
+.sencache .strip { display: flex; align-items: flex-end; height: 20px; gap: 1px; }
+.sencache .strip > i { flex: 1 1 0; min-width: 1px; max-width: 16px; height: 45%; border-radius: 1px;
+  background: var(--input-text, #ddd); opacity: 0.4; }
+.sencache .strip > i.c { height: 100%; background: #3b8ce0; opacity: 1; }
+.sencache .strip > i.e { background: none; border: 1px dotted; opacity: 0.3; height: 100%; box-sizing: border-box; }
+.sencache .bar { height: 6px; border-radius: 3px; background: var(--border-color, #555); overflow: hidden; }
+.sencache .bar > i { display: block; height: 100%; background: #3b8ce0; }
+.sencache svg { display: block; width: 100%; height: 80px; }
+.sencache .strong { font-weight: 600; }`;
+
+/**
+ * Make an element.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [set]
+ * @param {(Node | string)[]} [children]
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function make(tag, set = {}, children = []) {
+  const element = document.createElement(tag);
+  const { attributes = {}, ...own } = set;
+  Object.assign(element, own);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
+/**
+ * @typedef {{reuse: boolean, reason: string, score: number | null}} Cell
+ */
+
+/**
+ * Fill a strip: tall blue cells are computed, low ones reused, dotted ones still to come.
+ * @param {HTMLElement} strip
+ * @param {Cell[]} cells
+ * @param {number} [expected]
+ */
+export function fillStrip(strip, cells, expected = 0) {
+  const count = Math.max(cells.length, expected);
+  while (strip.children.length > count) strip.lastElementChild?.remove();
+  while (strip.children.length < count) strip.append(make("i"));
+  for (const [index, element] of [...strip.children].entries()) {
+    const cell = cells[index];
+    const name = !cell ? "e" : cell.reuse ? "r" : "c";
+    const title = cell ? hover(index, cell) : "";
+    if (element.className !== name) element.className = name;
+    if (element.getAttribute("title") !== title) element.setAttribute("title", title);
+  }
+  const nfe = cells.filter((cell) => !cell.reuse).length;
+  strip.setAttribute("role", "img");
+  strip.setAttribute("aria-label", text("strip", { nfe, total: cells.length }));
+}
+
+/**
+ * @param {number} index
+ * @param {Cell} cell
+ */
+function hover(index, cell) {
+  const action = text(cell.reuse ? "reused" : "computed");
+  const said = text("cell", { n: index + 1, action, reason: cell.reason });
+  return cell.score == null ? said : `${said} (${text("score", { s: cell.score.toFixed(4) })})`;
+}
+
+const LEAST_WIDTH = 310;
+const AROUND = 34; // the panel's padding and ComfyUI's margin around it, in pixels
+
+/**
+ * Put a panel under a node's widgets, in the classic canvas and in Nodes 2.0 alike.
+ * @param {GraphNode} node
+ * @param {HTMLElement} content
+ * @param {number} least height in pixels
+ */
+export function mount(node, content, least) {
+  if (!document.getElementById("sencache-style")) {
+    document.head.append(make("style", { id: "sencache-style", textContent: STYLE }));
+  }
+  const panel = make("div", { className: "sencache" }, [content]);
+  let height = least;
+  const widget = node.addDOMWidget("sencache", "SENCACHE_PANEL", panel, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => height,
+    getMaxHeight: () => height,
+    getValue: () => "",
+    setValue() {},
+  });
+  widget.serialize = false;
+  const compute = node.computeSize;
+  node.computeSize = function (...given) {
+    const size = compute.apply(this, given);
+    size[0] = Math.max(size[0], LEAST_WIDTH);
+    return size;
+  };
+  for (const event of ["pointerdown", "mousedown", "dblclick", "wheel", "keydown"]) {
+    panel.addEventListener(event, (happened) => keepFromCanvas(happened), { passive: true });
+  }
+  const observer = new ResizeObserver(() => {
+    const wanted = Math.ceil(content.scrollHeight) + AROUND;
+    if (!content.isConnected || content.offsetWidth === 0 || Math.abs(wanted - height) < 2) return;
+    height = Math.max(least, wanted);
+    const needed = node.computeSize()[1];
+    if (node.size[1] < needed) node.setSize([node.size[0], needed]);
+    node.setDirtyCanvas(true, true);
+  });
+  observer.observe(content);
+  chain(node, "onRemoved", () => observer.disconnect());
+  return panel;
+}
+
+/** @param {Event} event */
+function keepFromCanvas(event) {
+  const control = event.target instanceof Element && event.target.closest("input, button");
+  if (control) event.stopPropagation();
+}
+
+/**
+ * Call a function after a node's own method of that name.
+ * @param {any} owner
+ * @param {string} name
+ * @param {(...values: any[]) => void} then
+ */
+export function chain(owner, name, then) {
+  const before = owner[name];
+  owner[name] = function (/** @type {any[]} */ ...values) {
+    const returned = before?.apply(this, values);
+    then.apply(this, values);
+    return returned;
+  };
+}

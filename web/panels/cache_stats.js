@@ -1,0 +1,126 @@
+// The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
+
+import { root } from "../lib/graph.js";
+import { text } from "../lib/texts.js";
+import { chain, fillStrip, make, mount } from "../lib/view.js";
+
+/**
+ * @typedef {{cells: import("../lib/view.js").Cell[], expected: number, node: string, summary: any}} Run
+ */
+
+/** @type {Map<string, {prompt: string, runs: Map<string, Run>}>} the last runs, by workflow and node */
+const kept = new Map();
+const MOST_KEPT = 64;
+
+/** @type {Map<GraphNode, () => void>} */
+const panels = new Map();
+
+/**
+ * Take in what the server says of a run, whichever workflow is shown now.
+ * @param {any} data
+ */
+export function tookStep(data) {
+  for (const id of data.stats) {
+    const key = `${data.workflow ?? root().id}/${id}`;
+    const earlier = kept.get(key);
+    /** @type {{prompt: string, runs: Map<string, Run>}} */
+    const held = earlier && earlier.prompt === data.prompt ? earlier : { prompt: data.prompt, runs: new Map() };
+    kept.delete(key);
+    kept.set(key, held);
+    let run = held.runs.get(data.node);
+    if (!run || data.from === 0) run = { cells: [], expected: data.expected, node: data.node, summary: null };
+    held.runs.set(data.node, run);
+    if (data.cells) {
+      const cells = data.cells.map((/** @type {any[]} */ [reuse, score, reason]) => ({ reuse, score, reason }));
+      run.cells.splice(data.from, Infinity, ...cells);
+    }
+    if (data.summary) finish(run, data.summary);
+  }
+  while (kept.size > MOST_KEPT) kept.delete(String(kept.keys().next().value));
+  for (const show of panels.values()) show();
+}
+
+/**
+ * @param {Run} run
+ * @param {any} summary
+ */
+function finish(run, summary) {
+  run.summary = summary;
+  run.cells = summary.steps.map((/** @type {any} */ step) => ({ ...step, reuse: step.action === "reuse" }));
+  run.expected = run.cells.length;
+}
+
+/** @param {GraphNode} node */
+export function addCacheStatsPanel(node) {
+  const content = make("div", { attributes: { "aria-live": "polite" } }, [text("stats_wait")]);
+  mount(node, content, 60);
+  const show = () => {
+    const held = kept.get(keyOf(node));
+    if (held) showRuns(content, [...held.runs.values()]);
+  };
+  panels.set(node, show);
+  chain(node, "onRemoved", () => panels.delete(node));
+  chain(node, "onConfigure", () => setTimeout(show));
+  chain(node, "onExecuted", (output) => {
+    if (!output?.sencache) return;
+    const runs = output.sencache.map((/** @type {any} */ summary) => {
+      const run = { cells: [], expected: 0, node: String(summary.node_id), summary };
+      finish(run, summary);
+      return run;
+    });
+    showRuns(content, runs);
+  });
+}
+
+/** @param {GraphNode} node */
+function keyOf(node) {
+  const id = String(node.id);
+  const graph = node.graph;
+  const inside = graph && graph !== root();
+  if (!inside) return `${root().id}/${id}`;
+  const ends = [...kept.keys()].filter((key) => key.startsWith(`${root().id}/`) && key.endsWith(`:${id}`));
+  return ends[ends.length - 1] ?? "";
+}
+
+/**
+ * @param {HTMLElement} content
+ * @param {Run[]} runs
+ */
+function showRuns(content, runs) {
+  while (content.children.length > runs.length) content.lastElementChild?.remove();
+  if (!content.children.length) content.replaceChildren();
+  for (const [index, run] of runs.entries()) {
+    let part = content.children[index];
+    if (!part) {
+      part = make("div", {}, [
+        make("div", { className: "strong" }), make("div", { className: "strip" }), make("div"),
+      ]);
+      content.append(part);
+    }
+    const [head, strip, foot] = /** @type {HTMLElement[]} */ ([...part.children]);
+    fillStrip(strip, run.cells, run.expected);
+    strip.dataset.filled = String(run.cells.length);
+    const name = text("run", { node: run.node });
+    head.textContent = run.summary
+      ? `${name}: ${counts(run.summary)}`
+      : text("running", { run: name, done: run.cells.length, total: run.expected });
+    foot.textContent = run.summary ? times(run.summary) : "";
+  }
+}
+
+/** @param {any} summary */
+function counts(summary) {
+  const said = text("counts", {
+    nfe: summary.nfe, total: summary.evaluations, reused: summary.reused, x: summary.speed_up.toFixed(2),
+  });
+  return summary.complete ? said : `${said} (${text("stopped")})`;
+}
+
+/** @param {any} summary */
+function times(summary) {
+  if (!summary.reused) return "";
+  return text("times", {
+    s: summary.seconds.toFixed(1), u: summary.seconds_uncached.toFixed(1),
+    x: summary.time_speed_up.toFixed(2), saved: summary.seconds_saved.toFixed(1),
+  });
+}

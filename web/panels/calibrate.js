@@ -1,0 +1,129 @@
+// The panel under SenCache Calibrate: how far it is, the curves so far, and the finished table put to use.
+
+import { app } from "../../../scripts/app.js";
+import { everyNode, nodeAt, originOf, root } from "../lib/graph.js";
+import { duration, text } from "../lib/texts.js";
+import { chain, make, mount } from "../lib/view.js";
+
+const WIDTH = 300;
+const HEIGHT = 80;
+
+/** @type {Map<string, any>} the last news of each calibration, by workflow and node */
+const news = new Map();
+/** @type {Map<GraphNode, (data: any) => void>} */
+const panels = new Map();
+
+/**
+ * Take in what the server says of a calibration, whichever workflow is shown now.
+ * @param {any} data
+ */
+export function tookNews(data) {
+  const key = `${data.workflow ?? root().id}/${data.node}`;
+  news.set(key, { ...news.get(key), ...data });
+  if (data.workflow && data.workflow !== root().id) return;
+  const node = nodeAt(data.node);
+  if (node) panels.get(node)?.(news.get(key));
+}
+
+/** @param {GraphNode} node */
+export function addCalibratePanel(node) {
+  const bar = make("i");
+  const line = make("div", { className: "strong", textContent: text("calibrate_wait") });
+  const progress = make("div", { className: "bar", attributes: { role: "progressbar" } }, [bar]);
+  const curves = make("div");
+  const words = make("div", { attributes: { "aria-live": "polite" } });
+  const buttons = make("div", { className: "row" });
+  progress.style.display = "none";
+  mount(node, make("div", {}, [line, progress, curves, words, buttons]), 60);
+  const show = (/** @type {any} */ data) => {
+    const share = data.total ? (100 * data.done) / data.total : 0;
+    progress.style.display = data.state === "running" ? "" : "none";
+    bar.style.width = `${share}%`;
+    progress.setAttribute("aria-valuenow", String(Math.round(share)));
+    line.textContent = headline(data);
+    words.textContent = explained(data);
+    if (data.curves) curves.replaceChildren(drawn(data.curves));
+    const finished = data.state === "finished" && data.table;
+    const use = () => void select(node, data.table).then((said) => (words.textContent = said));
+    buttons.replaceChildren(...(finished ? [make("button", { textContent: text("select"), onclick: use })] : []));
+  };
+  panels.set(node, show);
+  chain(node, "onRemoved", () => panels.delete(node));
+  chain(node, "onConfigure", () =>
+    setTimeout(() => {
+      const last = news.get(`${root().id}/${node.id}`);
+      if (last) show(last);
+    }),
+  );
+}
+
+/** @param {any} data */
+function headline(data) {
+  if (data.state === "finished") return text("finished", { name: data.table });
+  if (data.state === "stopped") {
+    return data.samples_done ? text("kept", { n: data.samples_done, samples: data.samples }) : text("kept_none");
+  }
+  const now = text("measuring", { now: Math.min(data.samples, data.samples_done + 1), samples: data.samples });
+  return data.seconds_left == null ? now : `${now} · ${text("left", { t: duration(data.seconds_left) })}`;
+}
+
+/** @param {any} data */
+function explained(data) {
+  const said = data.resumed ? [`${text("resumed", { n: data.resumed })}.`] : [];
+  if (data.state === "running") said.push(text("cancel"));
+  return said.join(" ");
+}
+
+/**
+ * Draw both sensitivities over model time, each to its own height.
+ * @param {Record<string, number[]>} curves
+ */
+function drawn(curves) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", text("curves"));
+  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  title.textContent = text("curves");
+  svg.append(title);
+  const times = curves.timestep;
+  const span = times[0] - times[times.length - 1] || 1;
+  for (const [name, dash] of [["latent_sensitivity", ""], ["time_sensitivity", "5 3"]]) {
+    const values = curves[name] ?? [];
+    const top = Math.max(...values) || 1;
+    const points = values.map((value, index) => {
+      const x = ((times[0] - times[index]) / span) * (WIDTH - 4) + 2;
+      return `${x.toFixed(1)},${(HEIGHT - 3 - (value / top) * (HEIGHT - 6)).toFixed(1)}`;
+    });
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+    const set = { points: points.join(" "), fill: "none", stroke: dash ? "currentColor" : "#3b8ce0" };
+    for (const [key, value] of Object.entries(set)) line.setAttribute(key, value);
+    line.setAttribute("stroke-width", "2");
+    line.setAttribute("vector-effect", "non-scaling-stroke");
+    if (dash) line.setAttribute("stroke-dasharray", dash);
+    svg.append(line);
+  }
+  return svg;
+}
+
+/**
+ * Choose a table in the Model Patch nodes of the measured model, or in all where there is no such node.
+ * @param {GraphNode} node
+ * @param {string} table
+ */
+async function select(node, table) {
+  await app.refreshComboInNodes?.();
+  const all = [...everyNode()].filter((one) => one.comfyClass === "SenCacheModelPatch");
+  const source = originOf(node, "model");
+  const own = all.filter((one) => source && originOf(one, "model") === source);
+  const chosen = own.length ? own : all;
+  for (const patch of chosen) {
+    const widget = patch.widgets?.find((one) => one.name === "table");
+    if (!widget) continue;
+    widget.value = table;
+    widget.callback?.(table);
+    patch.setDirtyCanvas(true, true);
+  }
+  return chosen.length ? text("selected", { name: table, n: chosen.length }) : text("no_patch");
+}

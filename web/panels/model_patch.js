@@ -1,0 +1,301 @@
+// The panel under SenCache Model Patch: what a run will do, before it is paid for.
+
+import { app } from "../../../scripts/app.js";
+import { ask, presets } from "../lib/ask.js";
+import { alongModel, beforeModel, BYPASSED, MUTED, originOf, valueOf } from "../lib/graph.js";
+import { text } from "../lib/texts.js";
+import { chain, fillStrip, make, mount } from "../lib/view.js";
+
+const SETTINGS = [
+  "epsilon", "speed_up", "n", "rule", "forecast", "start_percent", "end_percent", "strict_percent", "strict_epsilon",
+];
+const PAUSE = 30; // milliseconds without a change before the server is asked
+const LOOK = 400; // milliseconds between looks at the graph: undo, paste and other nodes tell nobody
+const AUTOMATIC = "automatic";
+
+/** @type {Set<ModelPatchPanel>} */
+const open = new Set();
+
+class ModelPatchPanel {
+  /** @param {GraphNode} node */
+  constructor(node) {
+    this.node = node;
+    this.asked = "";
+    /** @type {any} */
+    this.plan = null;
+    /** @type {number | null} the speed-up that the slider wishes for, until its epsilon is known */
+    this.wish = null;
+    /** @type {AbortController | null} */
+    this.request = null;
+    this.timer = 0;
+    this.off = false; // muted or bypassed
+    this.shown = ""; // what the buttons stand for
+    this.build();
+    this.listen();
+    open.add(this);
+    chain(node, "onRemoved", () => open.delete(this));
+    chain(node, "onExecuted", (output) => this.executed(output?.sencache?.[0]));
+    this.look();
+  }
+
+  build() {
+    this.presets = make("div", { className: "row", attributes: { role: "group" } });
+    this.slider = make("input", {
+      type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
+      attributes: { "aria-label": text("speed") }, oninput: () => this.wished(),
+    });
+    this.sliderText = make("span", { className: "strong" });
+    const speed = make("label", { className: "row", title: text("speed_tip") }, [
+      text("speed"), this.slider, this.sliderText,
+    ]);
+    this.line = make("div", { className: "strong", attributes: { "aria-live": "polite" } });
+    this.strip = make("div", { className: "strip" });
+    this.about = make("div");
+    this.buttons = make("div", { className: "row" });
+    const parts = [this.presets, speed, this.line, this.strip, this.about, this.buttons];
+    this.panel = mount(this.node, make("div", {}, parts), 150);
+    void this.addPresets();
+    const embedded = this.widget("embedded_table");
+    if (embedded) {
+      embedded.hidden = true; // a long text that nobody edits; the buttons below stand for it
+      embedded.options = { ...embedded.options, hidden: true };
+    }
+  }
+
+  async addPresets() {
+    for (const [name, settings] of Object.entries(await presets())) {
+      const key = /** @type {"fast"} */ (name);
+      const title = text(/** @type {"fast_tip"} */ (`${name}_tip`));
+      this.presets?.append(make("button", { textContent: text(key), title, onclick: () => this.set(settings) }));
+    }
+  }
+
+  listen() {
+    for (const widget of this.node.widgets ?? []) {
+      if (widget.name !== "sencache") chain(widget, "callback", () => this.changed());
+    }
+  }
+
+  /** @param {string} name */
+  widget(name) {
+    return this.node.widgets?.find((widget) => widget.name === name);
+  }
+
+  /** @param {Record<string, unknown>} values */
+  set(values) {
+    for (const [name, value] of Object.entries(values)) {
+      const widget = this.widget(name);
+      if (!widget || widget.value === value) continue;
+      widget.value = value;
+      widget.callback?.(value);
+    }
+    this.node.setDirtyCanvas(true, true);
+    const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+    (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker); // one step for Undo
+    this.changed();
+  }
+
+  wished() {
+    this.wish = Number(this.slider?.value);
+    if (this.sliderText) this.sliderText.textContent = `${this.wish.toFixed(1)}×`;
+    this.changed();
+  }
+
+  changed() {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.look(), PAUSE);
+  }
+
+  look() {
+    const question = JSON.stringify(this.question());
+    const off = this.node.mode === MUTED || this.node.mode === BYPASSED;
+    if (off !== this.off) {
+      this.off = off;
+      this.panel?.classList.toggle("off", off);
+      this.show();
+    }
+    if (question === this.asked) return;
+    this.asked = question;
+    void this.askFor(question);
+  }
+
+  question() {
+    /** @type {Record<string, any>} */
+    const settings = {};
+    for (const name of SETTINGS) {
+      const value = valueOf(this.node, name);
+      if (value !== undefined) settings[name] = value;
+    }
+    if (this.wish !== null) {
+      settings.speed_up = this.wish;
+      if (!(settings.epsilon > 0)) delete settings.epsilon;
+      if (!(settings.n > 0)) delete settings.n;
+    }
+    const connected = originOf(this.node, "sensitivity");
+    const embedded = connected ? "" : String(valueOf(this.node, "embedded_table") ?? "");
+    return { settings, sampling: this.sampling(), tables: this.tables(connected), embedded };
+  }
+
+  /** @param {GraphNode | null} connected */
+  tables(connected) {
+    if (connected) return [AUTOMATIC, tableFile(valueOf(connected, "table_name"))].filter(Boolean);
+    const chosen = String(valueOf(this.node, "table") ?? AUTOMATIC);
+    if (chosen !== AUTOMATIC) return [chosen];
+    const found = [chosen, this.node.properties.sencache_table];
+    for (const node of beforeModel(this.node)) {
+      for (const name of ["unet_name", "ckpt_name", "model_name"]) found.push(tableFile(valueOf(node, name)));
+    }
+    return found.filter(Boolean).slice(0, 8);
+  }
+
+  /** What the graph says of the sampling; what it does not say, the table answers. */
+  sampling() {
+    /** @type {Record<string, any>} */
+    const said = {};
+    const take = (/** @type {GraphNode} */ node, /** @type {string} */ name, as = name) => {
+      const value = valueOf(node, name);
+      if (value !== undefined && said[as] === undefined) said[as] = value;
+    };
+    for (const node of [...alongModel(this.node), ...this.schedulers()]) {
+      if (said.steps === undefined) {
+        for (const name of ["steps", "scheduler", "denoise"]) take(node, name);
+        take(node, "start_at_step", "start");
+        take(node, "end_at_step", "end");
+      }
+      take(node, "sampler_name", "sampler");
+      take(node, "cfg");
+      if (/^ModelSampling(SD3|AuraFlow)$/.test(node.comfyClass ?? "")) take(node, "shift");
+    }
+    for (const node of beforeModel(this.node)) {
+      if (/^ModelSampling(SD3|AuraFlow)$/.test(node.comfyClass ?? "")) take(node, "shift");
+    }
+    return said;
+  }
+
+  /** Yield the nodes that give the samplers after this node their sigmas. */
+  *schedulers() {
+    for (const node of alongModel(this.node)) {
+      for (const name of ["sigmas", "sampler"]) {
+        const from = originOf(node, name);
+        if (from) yield from;
+      }
+    }
+  }
+
+  /** @param {string} question */
+  async askFor(question) {
+    this.request?.abort();
+    const request = (this.request = new AbortController());
+    const wish = this.wish;
+    const answer = await ask("plan", JSON.parse(question), request.signal);
+    if (request.signal.aborted) return;
+    this.plan = answer;
+    if (answer && wish !== null && answer.epsilon !== undefined) {
+      if (wish === this.wish) this.wish = null;
+      this.set({ epsilon: answer.epsilon, speed_up: 0 });
+      this.asked = JSON.stringify(this.question()); // the answer is known already
+    }
+    this.show();
+  }
+
+  show() {
+    const { plan } = this;
+    const known = plan && plan.cells;
+    if (!this.line || !this.about || !this.strip || !this.slider || !this.sliderText) return;
+    this.strip.style.display = known ? "" : "none";
+    if (!known) {
+      this.line.textContent = plan?.problem ?? text("unreachable");
+      this.about.textContent = "";
+    } else {
+      const faster = text("faster", { x: plan.speed_up.toFixed(1) });
+      const parts = [text("expected", { nfe: plan.nfe, total: plan.evaluations }), faster];
+      if (plan.predicted_error != null) parts.push(text("error", { e: plan.predicted_error.toFixed(4) }));
+      this.line.textContent = parts.join(" · ");
+      fillStrip(this.strip, plan.cells);
+      this.about.textContent = this.remarks(plan).join(" ");
+      if (this.wish === null) {
+        this.slider.value = String(plan.speed_up);
+        this.sliderText.textContent = `${plan.speed_up.toFixed(1)}×`;
+      }
+    }
+    this.panel?.setAttribute("data-nfe", known ? plan.nfe : "");
+    this.showButtons();
+  }
+
+  /** @param {any} plan */
+  remarks(plan) {
+    const said = [text("plan_of", { table: plan.table.name, steps: plan.steps, scheduler: plan.scheduler })];
+    if (!plan.steps_known) said.push(text("assumed"));
+    if (plan.table.source === "embedded") said.push(`(${text("embedded")})`);
+    if (this.off) said.push(text("bypassed"));
+    else if (plan.nfe === plan.evaluations) said.push(text("nothing"));
+    return [...said, ...plan.notes];
+  }
+
+  showButtons() {
+    const held = String(this.widget("embedded_table")?.value ?? "");
+    const name = this.plan?.table?.name;
+    const state = JSON.stringify([held.length, name]);
+    if (state === this.shown) return;
+    this.shown = state;
+    const button = (/** @type {"embed" | "unembed" | "save"} */ key, /** @type {() => void} */ onclick) =>
+      make("button", { textContent: text(key), title: text(/** @type {"save_tip"} */ (`${key}_tip`)), onclick });
+    const found = held
+      ? [button("save", () => void this.save()), button("unembed", () => this.unembed(name))]
+      : name ? [button("embed", () => void this.embed(name))] : [];
+    const said = held ? text("kb", { n: Math.ceil(held.length / 1024) }) : "";
+    this.buttons?.replaceChildren(...found, make("span", { textContent: said }));
+  }
+
+  /** @param {string} table */
+  async embed(table) {
+    const answer = await ask("embed", { table });
+    // A name in `table` would be asked for as a missing file where the workflow is opened.
+    if (answer?.text) this.set({ embedded_table: answer.text, table: AUTOMATIC });
+    else this.say(answer?.problem ?? text("unreachable"));
+  }
+
+  /** @param {string | undefined} table */
+  unembed(table) {
+    const local = this.widget("table")?.options.values?.includes?.(table);
+    this.set({ embedded_table: "", ...(local ? { table } : {}) });
+  }
+
+  async save() {
+    const answer = await ask("save", { text: this.widget("embedded_table")?.value });
+    if (answer?.name) {
+      this.say(text(answer.there ? "there" : "saved", answer));
+      await app.refreshComboInNodes?.();
+    } else {
+      this.say(answer?.problem ?? text("unreachable"));
+    }
+  }
+
+  /** @param {string} said */
+  say(said) {
+    this.buttons?.lastElementChild?.replaceChildren(said);
+  }
+
+  /** @param {any} used */
+  executed(used) {
+    if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
+  }
+}
+
+/** @param {unknown} name */
+function tableFile(name) {
+  const stem = String(name ?? "").split(/[\\/]/).pop()?.replace(/\.(safetensors|sft|gguf|ckpt|pt|pth)$/, "");
+  return stem ? `${stem}.safetensors` : "";
+}
+
+/** @param {GraphNode} node */
+export function addModelPatchPanel(node) {
+  return new ModelPatchPanel(node);
+}
+
+/** Look at the graph from time to time, for as long as there are panels. */
+export function watch() {
+  window.setInterval(() => {
+    for (const panel of document.hidden ? [] : open) panel.look();
+  }, LOOK);
+}
