@@ -66,7 +66,7 @@ def test_the_left_end_of_the_slider_turns_reuse_off(patched):
 
 
 def test_presets_are_reached_and_pressed_by_keys(patched):
-    wanted = {"Quality": 0.02, "Balanced": 0.05, "Fast": 0.15}
+    wanted = {"Quality": 0.005, "Balanced": 0.01, "Fast": 0.03}
     found = []
     for name, epsilon in wanted.items():
         patched.panel().get_by_role("button", name=name).focus()
@@ -102,7 +102,7 @@ def test_a_bypassed_node_says_that_it_is_off(patched):
 def test_undo_brings_the_epsilon_and_its_plan_back(patched):
     before, epsilon = nfe(patched), patched.value("2", "epsilon")
     patched.panel().get_by_role("button", name="Fast").click()
-    patched.until(lambda: patched.value("2", "epsilon") == 0.15)
+    patched.until(lambda: patched.value("2", "epsilon") == 0.03)
     patched.until(lambda: nfe(patched) < before)
     patched.page.mouse.click(500, 900)
     patched.page.keyboard.press("Control+z")
