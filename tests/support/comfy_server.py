@@ -33,10 +33,11 @@ def free_port() -> int:
 
 
 class ComfyServer:
-    """One server process on a folder of its own; a context manager."""
+    """One server process on a folder of its own, with further arguments if wished; a context manager."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *arguments: str) -> None:
         self.base = base
+        self._arguments = arguments
         self.log = base / "server.log"
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +57,7 @@ class ComfyServer:
             sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self._port),
             "--disable-auto-launch", "--base-directory", str(self.base), "--disable-api-nodes",
             "--database-url", "sqlite:///:memory:", "--disable-all-custom-nodes",
-            "--whitelist-custom-nodes", PACK, TEST_NODES.name,
+            "--whitelist-custom-nodes", PACK, TEST_NODES.name, *self._arguments,
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=host, stdout=log, stderr=subprocess.STDOUT)
@@ -71,6 +72,12 @@ class ComfyServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def address(self) -> str:
@@ -95,7 +102,7 @@ class ComfyServer:
         request = urllib.request.Request(self.address + path, data)
         if data is not None:
             request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return bytes(response.read())
 
     def get(self, path: str) -> Any:
