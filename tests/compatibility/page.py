@@ -70,7 +70,7 @@ def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
 
 def _samplers(hosts: dict[str, Rows]) -> list[str]:
     """Give one line per sampler over all schedulers; the JSON files hold every pair."""
-    lines = [f"## {SAMPLERS}", "", "Of the pairs run with the host's schedulers; the JSON files hold each.", ""]
+    lines = [f"## {SAMPLERS}", "", "Of the pairs run; the JSON files hold each.", ""]
     titles = " | ".join(f"{version}: exact | default (median)" for version in hosts)
     lines.append(f"| sampler | {titles} |")
     lines.append("|---" * (1 + 2 * len(hosts)) + "|")
