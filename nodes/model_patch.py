@@ -14,6 +14,7 @@ from . import table_files
 from .accelerators import refuse_other_accelerator
 from .host_api import advanced, aliases
 from .model_identity import fingerprint, readable_name
+from .refusals import refusal
 from .wrappers import Patch
 
 NODE = "SenCache Model Patch"
@@ -95,9 +96,8 @@ class SenCacheModelPatch(io.ComfyNode):
         if "sensitivity" in kwargs or table is None:
             return ""
         try:
-            names = [table] if table != AUTOMATIC else table_files.names()
-            paths = [table_files.path_of(name) for name in names]
-            stamps = [f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in paths]
+            paths = map(table_files.path_of, table_files.names() if table == AUTOMATIC else [str(table)])
+            stamps = [f"{path}:{(stat := path.stat()).st_mtime_ns}:{stat.st_size}" for path in paths]
         except (TableError, OSError) as error:
             stamps = [str(error)]
         return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
@@ -149,9 +149,9 @@ class SenCacheModelPatch(io.ComfyNode):
                 strict_epsilon=strict_epsilon,
                 cache_device=cache_device,
             )
-            chosen, name = _choose(model, table, sensitivity)
-        except (TableError, ValueError) as error:
-            raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from None
+            chosen, name = _choose(model, str(table), sensitivity)
+        except (TableError, ValueError, TypeError, OverflowError) as error:
+            raise ValueError(refusal(NODE, error)) from None
         if not any_model:
             _refuse_another_model(model, chosen, name)
         return io.NodeOutput(Patch(config, chosen, name, _notes(chosen, rule)).apply(model))
