@@ -15,6 +15,7 @@ from .embedded_table import from_text
 from .host_api import aliases
 from .model_identity import fingerprint, readable_name
 from .patch_inputs import DEFAULTS, advanced_inputs
+from .refusals import refusal
 from .table_choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
 from .wrappers import Patch
 
@@ -95,9 +96,8 @@ class SenCacheModelPatch(io.ComfyNode):
         if "sensitivity" in kwargs or table is None:
             return ""
         try:
-            names = [table] if table != AUTOMATIC else table_files.names()
-            paths = [table_files.path_of(name) for name in names]
-            stamps = [f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in paths]
+            paths = map(table_files.path_of, table_files.names() if table == AUTOMATIC else [str(table)])
+            stamps = [f"{path}:{(stat := path.stat()).st_mtime_ns}:{stat.st_size}" for path in paths]
         except (TableError, OSError) as error:
             stamps = [str(error)]
         return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
@@ -156,9 +156,9 @@ class SenCacheModelPatch(io.ComfyNode):
                 strict_epsilon=strict_epsilon,
                 cache_device=cache_device,
             )
-            chosen = _choose(model, table, sensitivity, embedded_table)
-        except (TableError, ValueError) as error:
-            raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from None
+            chosen = _choose(model, str(table), sensitivity, str(embedded_table))
+        except (TableError, ValueError, TypeError, OverflowError) as error:
+            raise ValueError(refusal(NODE, error)) from None
         if not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)
         notes = (*chosen.notes, *_notes(chosen.table, rule))

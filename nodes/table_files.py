@@ -37,7 +37,7 @@ def names() -> list[str]:
 
 def path_of(name: str) -> Path:
     """Find a table file by its listed name; raises TableError if there is none inside the table folders."""
-    shown = name[:100]
+    shown = "".join(letter if letter.isprintable() else "?" for letter in name[:100])
     plausible = len(name) <= 255 and name.endswith(EXTENSION)
     found = folder_paths.get_full_path(FOLDER, name) if plausible else None
     if found is None:

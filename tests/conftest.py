@@ -11,13 +11,14 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("tiny", "support", "compatibility", "survival")
 HOST_FOLDERS = (ROOT / "tests" / "host", ROOT / "tests" / "e2e")
 REQUIRE_HOST = "SENCACHE_REQUIRE_HOST"
 
 package = ModuleType("sencache")
 package.__path__ = [str(ROOT)]
 sys.modules.setdefault("sencache", package)
-sys.path[1:1] = [str(ROOT / "tests" / folder) for folder in ("tiny", "support", "compatibility")]
+sys.path[1:1] = [str(ROOT / "tests" / folder) for folder in FOLDERS]
 
 from browser import missing as browser_lacks  # noqa: E402 - their folder has just been put on the path
 from comfy_host import find_host  # noqa: E402

@@ -70,7 +70,7 @@ def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
 
 def _samplers(hosts: dict[str, Rows]) -> list[str]:
     """Give one line per sampler over all schedulers; the JSON files hold every pair."""
-    lines = [f"## {SAMPLERS}", "", "Over all schedulers of the host; the JSON files hold every pair.", ""]
+    lines = [f"## {SAMPLERS}", "", "Of the pairs run; the JSON files hold each.", ""]
     titles = " | ".join(f"{version}: exact | default (median)" for version in hosts)
     lines.append(f"| sampler | {titles} |")
     lines.append("|---" * (1 + 2 * len(hosts)) + "|")
@@ -87,7 +87,7 @@ def _samplers(hosts: dict[str, Rows]) -> list[str]:
 
 def _pairs(rows: Rows) -> str:
     if not rows:
-        return "host lacks it | "
+        return "not run | "
     passed = [row for row in rows if row["outcome"] == "ok"]
     others = Counter(f"{row['outcome']} ({row['text']})" for row in rows if row["outcome"] != "ok")
     said = f"{len(passed)} of {len(rows)}" + "".join(f"; {count} {text}" for text, count in others.items())

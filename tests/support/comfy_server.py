@@ -34,10 +34,11 @@ def free_port() -> int:
 
 
 class ComfyServer:
-    """One server process on a folder of its own; a context manager."""
+    """One server process on a folder of its own, with further arguments if wished; a context manager."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *arguments: str) -> None:
         self.base = base
+        self._arguments = arguments
         self.log = base / "server.log"
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +58,7 @@ class ComfyServer:
             sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self._port),
             "--disable-auto-launch", "--base-directory", str(self.base), "--disable-api-nodes",
             "--database-url", "sqlite:///:memory:", "--disable-all-custom-nodes",
-            "--whitelist-custom-nodes", PACK, TEST_NODES.name,
+            "--whitelist-custom-nodes", PACK, TEST_NODES.name, *self._arguments,
         ]  # fmt: skip
         frontend = os.environ.get("COMFYUI_FRONTEND")  # an older host's own, where another one is installed
         command += ["--front-end-root", frontend] if frontend else []
@@ -74,6 +75,12 @@ class ComfyServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def address(self) -> str:
@@ -98,7 +105,7 @@ class ComfyServer:
         request = urllib.request.Request(self.address + path, data)
         if data is not None:
             request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return bytes(response.read())
 
     def get(self, path: str) -> Any:

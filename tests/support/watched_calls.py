@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -34,3 +35,50 @@ def raw_outputs(model: Any, calls: list[Call]) -> list[tuple[tuple[int, ...] | N
 
     sampling = model.get_model_object("model_sampling")
     return [(frames, raw_output(sampling, sigma, outputs[0], x)) for frames, x, sigma, outputs in calls]
+
+
+@dataclass(slots=True)
+class Stop:
+    """Raises an error at one of the evaluations that it sees."""
+
+    seen: int = 0
+    evaluation: int = 0
+    error: BaseException | None = None
+
+    def at(self, evaluation: int, error: BaseException) -> BaseException:
+        """Raise `error` at the given evaluation, counted from now, 1 and up."""
+        self.seen, self.evaluation, self.error = 0, evaluation, error
+        return error
+
+    def never(self) -> None:
+        """Let everything pass, counted from now."""
+        self.seen, self.evaluation, self.error = 0, 0, None
+
+    def look(self) -> None:
+        """Count an evaluation, and stop at it where told."""
+        self.seen += 1
+        if self.seen == self.evaluation and self.error is not None:
+            raise self.error
+
+
+def stopping(model: Any, where: str) -> tuple[Any, Stop]:
+    """Return a clone that can be stopped inside the network, or after each step of the sampler."""
+    import comfy.patcher_extension
+
+    wrappers = comfy.patcher_extension.WrappersMP
+    clone, stop = model.clone(), Stop()
+
+    def network(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        stop.look()
+        return executor(*args, **kwargs)
+
+    def step(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        result = executor(*args, **kwargs)
+        stop.look()
+        return result
+
+    if where == "network":
+        clone.add_wrapper_with_key(wrappers.DIFFUSION_MODEL, "test_stop", network)
+    else:
+        clone.add_wrapper_with_key(wrappers.PREDICT_NOISE, "test_stop", step)
+    return clone, stop

@@ -1,0 +1,74 @@
+"""Names, inputs and workflows from strangers: one clear sentence, and nothing outside the table folders.
+
+`python tests/survival/fuzz.py` does the same a hundred thousand times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import hostile
+import pytest
+import torch
+
+SEED = 20261124
+
+
+@pytest.fixture
+def registered(host):
+    """Our nodes in the host's list, as a pack's are."""
+    from sencache.nodes.cache_stats import SenCacheStats
+    from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    ours = {
+        node.GET_SCHEMA().node_id: node for node in (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats)
+    }
+    host.NODE_CLASS_MAPPINGS.update(ours)
+    yield
+    for name in ours:
+        del host.NODE_CLASS_MAPPINGS[name]
+
+
+def test_names_are_refused_or_stay_in_the_folder(host):
+    rng = random.Random(SEED)
+    answers = Counter(hostile.answer_to_name(hostile.name(rng)) for _ in range(1500))
+    assert answers["refused"] > 1000 and answers["accepted"] > 20
+
+
+@pytest.mark.parametrize("given", ["x" * 10_000_000, "../" * 1_000_000 + "x.safetensors", "\x00" * 1_000_000])
+def test_a_name_of_megabytes_is_answered_like_any_other(host, given):
+    assert hostile.answer_to_name(given) == "refused"
+
+
+def test_inputs_of_any_type_are_used_or_refused_in_a_sentence(host, wan):
+    rng = random.Random(SEED)
+    answers = Counter(hostile.answer_to_inputs(wan, hostile.inputs(rng)) for _ in range(600))
+    assert answers["refused"] > 300 and answers["accepted"] > 10
+
+
+def test_workflows_with_any_values_are_validated_without_an_error_of_ours(host, registered):
+    rng = random.Random(SEED)
+
+    async def validate():
+        return [await hostile.answer_to_workflow(hostile.workflow(rng), number) for number in range(200)]
+
+    assert set(asyncio.run(validate())) <= {"refused", "accepted"}
+
+
+def test_what_is_accepted_samples(host, wan, sample):
+    """Inputs that pass must not fail later, in the middle of a queue."""
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    rng, sampled = random.Random(SEED + 1), 0
+    while sampled < 12:
+        given = hostile.inputs(rng)
+        try:
+            patched = SenCacheModelPatch.execute(wan, **given).args[0]
+        except ValueError:
+            continue
+        latent = {"samples": torch.zeros(1, 16, 2, 8, 8)}
+        assert torch.isfinite(sample(patched, steps=5, latent=latent)).all(), given
+        sampled += 1

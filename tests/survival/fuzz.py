@@ -1,0 +1,121 @@
+"""Sends a hundred thousand hostile names, inputs, workflows and files to our nodes, with a fixed seed.
+
+    python tests/survival/fuzz.py [--cases 100000]
+
+Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/fuzz.md`; the first case not answered as
+promised ends it with an error that holds the case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), *(str(ROOT / "tests" / folder) for folder in ("support", "tiny"))]
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules["sencache"] = package
+
+import hostile  # noqa: E402 - its folder has just been put on the path
+from comfy_host import start_host  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+SEED = 20261124
+SHARES = {"damaged table files": 0.5, "names": 0.3, "inputs of Model Patch": 0.15, "workflows": 0.05}
+
+
+def damaged_files(folder: Path) -> Callable[[random.Random], str]:
+    """Return a function that loads one damaged table file."""
+    from sencache.calibration.table import TableError, load, to_bytes
+    from sencache.tests.unit import test_table_fuzz as files
+
+    expected, path = files.original(), folder / "damaged.safetensors"
+    data = to_bytes(expected)
+
+    def answer(rng: random.Random) -> str:
+        changed = rng.choice(files.MUTATIONS)(rng, data)
+        path.write_bytes(changed)
+        try:
+            table = load(path)
+        except TableError as error:
+            text = str(error)
+            assert text.startswith("The sensitivity table 'damaged.safetensors' can't be used: "), changed
+            assert text.isprintable() and text.endswith(".") and len(text) < 300, changed
+            return "refused"
+        assert changed == data or files.holds_the_same(table, expected), changed
+        return "accepted"
+
+    return answer
+
+
+def kinds(nodes: Any, folder: Path) -> dict[str, Callable[[random.Random], str]]:
+    """Return one function per kind of case."""
+    model = nodes.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet("tiny_wan.safetensors", "default")[0]
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+
+    def workflow(rng: random.Random) -> str:
+        return str(loop.run_until_complete(hostile.answer_to_workflow(hostile.workflow(rng), 0)))
+
+    return {
+        "damaged table files": damaged_files(folder),
+        "names": lambda rng: hostile.answer_to_name(hostile.name(rng)),
+        "inputs of Model Patch": lambda rng: hostile.answer_to_inputs(model, hostile.inputs(rng)),
+        "workflows": workflow,
+    }
+
+
+def register(nodes: Any) -> None:
+    """Put our nodes and folders where a pack's are."""
+    from sencache.nodes.cache_stats import SenCacheStats
+    from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.model_patch import SenCacheModelPatch
+    from sencache.nodes.table_files import register_folders
+
+    register_folders()
+    for node in (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats):
+        nodes.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
+
+
+def main() -> None:
+    """Run every kind's share, and write what was answered."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=100_000)
+    cases = parser.parse_args().cases
+    lines = ["| kind | cases | accepted | refused in a sentence | slowest |", "|---|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as base:
+        nodes = start_host(Path(base))
+        register(nodes)
+        before = sorted(Path(base).rglob("*"))
+        for kind, answer in kinds(nodes, Path(tempfile.mkdtemp(dir=base))).items():
+            rng, answers, slowest = random.Random(SEED), Counter(), 0.0
+            for _ in tqdm(range(round(cases * SHARES[kind])), desc=kind):
+                began = time.perf_counter()
+                answers[answer(rng)] += 1
+                slowest = max(slowest, time.perf_counter() - began)
+            counts = f"{answers.total()} | {answers['accepted']} | {answers['refused']}"
+            lines.append(f"| {kind} | {counts} | {slowest * 1000:.0f} ms |")
+        left = [path for path in Path(base).rglob("*") if path not in before]
+        written = {path.name for path in left if path.is_file()}
+        assert written <= {"damaged.safetensors"}, written
+    text = "# Hostile input\n\nWritten by `python tests/survival/fuzz.py`, seed "
+    text += f"{SEED}. Nothing was written outside the folder of the case itself.\n\n"
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "fuzz.md").write_text(text + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

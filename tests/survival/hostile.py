@@ -1,0 +1,117 @@
+"""What strangers may send to our nodes: names, inputs and workflows; each gets one clear sentence."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from host_inputs import patch_inputs
+
+SENTENCE = 600
+PARTS = (
+    "..", "/", "\\", ".", "~", "C:", "con", "NUL",
+    "com1", "\x00", "\n", "\r", "\x1b[2J", "\u202e", "%2e%2e", "$HOME",
+    "table", ".safetensors", ".npz", ".unfinished", ".pkl", "ä",
+    "\U0001f600", "'", '"', "`", ";", "|", "*", " ", "-",
+    "\ud800", "etc/passwd", "http://", "file:///", "\\\\server\\share", "a" * 300,
+)  # fmt: skip
+VALUES = (
+    None, True, False, 0, 1, -1, 2, 31, 32, 2**31, 2**63, 2**64, -(2**64), 10**400, 0.5, -0.5, 1e308,
+    float("inf"), float("-inf"), float("nan"), "", "0.1", "nan", "plan", "euler", "automatic", "x" * 100_000,
+    [], [1, 2, 3], {},
+    {"a": 1}, ["1", 0], ["1", 99], ["99", 0], ["4", 0], [None, None], [["1", 0]], b"bytes".hex(),
+)  # fmt: skip
+
+
+def name(rng: random.Random) -> str:
+    """Return a table's name that nobody should have, or nearly one that somebody may have."""
+    return "".join(rng.choice(PARTS) for _ in range(rng.randrange(1, 6)))
+
+
+def value(rng: random.Random) -> Any:
+    """Return a value of any JSON type and size."""
+    return name(rng) if rng.random() < 0.2 else rng.choice(VALUES)
+
+
+def inputs(rng: random.Random) -> dict[str, Any]:
+    """Return Model Patch's inputs, one to four of them hostile."""
+    chosen = patch_inputs(table="tiny_wan.safetensors")
+    for key in rng.sample(sorted(chosen), rng.randrange(1, 5)):
+        chosen[key] = value(rng)
+    return chosen
+
+
+def workflow(rng: random.Random) -> dict[str, Any]:
+    """Return a workflow in API format with hostile values at our nodes."""
+    patch, calibrate = inputs(rng), {
+        "steps": 4, "sampler": "euler", "scheduler": "simple", "samples": 1, "cfg": 3.0, "seed": 1,
+        "table_name": "hostile", "model": ["1", 0], "positive": ["2", 0],
+        "negative": ["2", 0], "latent": ["4", 0],
+    }  # fmt: skip
+    for key in rng.sample(sorted(calibrate), rng.randrange(3)):
+        calibrate[key] = value(rng)
+    if rng.random() < 0.2:
+        calibrate[name(rng)] = value(rng)
+    patch["model"] = ["1", 0] if rng.random() < 0.8 else value(rng)
+    return {
+        "1": {
+            "class_type": "UNETLoader",
+            "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"},
+        },
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["2", 0]}},
+        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "5": {"class_type": "SenCacheCalibrate", "inputs": calibrate},
+        "6": {"class_type": "SenCacheModelPatch", "inputs": patch},
+        "8": {"class_type": "SenCacheStats", "inputs": {"model": ["6", 0], "samples": ["4", 0]}},
+    }
+
+
+def sentence(text: str, node: str) -> bool:
+    """Tell whether a text is one clear sentence of a node: short, printable, without a path."""
+    shaped = text.startswith(f"{node}: ") and text.endswith(".") and len(text) <= SENTENCE
+    return shaped and text.isprintable() and str(Path.home()) not in text and "Traceback" not in text
+
+
+def answer_to_name(given: str) -> str:
+    """Give a name to everything that takes one; return how it was answered."""
+    from sencache.calibration.table import TableError
+    from sencache.nodes import table_files
+    from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    refusals = [
+        (SenCacheCalibrate.validate_inputs(table_name=given), "SenCache Calibrate"),
+        (SenCacheModelPatch.validate_inputs(table=given), "SenCache Model Patch"),
+    ]
+    for refusal, node in refusals:
+        assert refusal is True or sentence(refusal, node), (given, refusal)
+    assert len(SenCacheModelPatch.fingerprint_inputs(table=given)) in (0, 64)
+    try:
+        target = table_files.save_target(given)
+    except TableError:
+        return "refused"
+    folder = target.path.parent.resolve()
+    assert all(path.resolve().parent == folder for path in (target.path, target.partial)), given
+    return "accepted"
+
+
+def answer_to_inputs(model: Any, given: dict[str, Any]) -> str:
+    """Run Model Patch on inputs that no host has checked; return how it was answered."""
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    try:
+        patched = SenCacheModelPatch.execute(model, **given).args[0]
+    except ValueError as error:
+        assert sentence(str(error), "SenCache Model Patch"), (given, str(error)[:SENTENCE])
+        return "refused"
+    assert patched is not model and patched.model is model.model
+    return "accepted"
+
+
+async def answer_to_workflow(given: dict[str, Any], number: int) -> str:
+    """Let the host validate a workflow, our own checks included; return how it was answered."""
+    import execution
+
+    valid, *_ = await execution.validate_prompt(str(number), given, None)
+    return "accepted" if valid else "refused"

@@ -1,0 +1,121 @@
+"""Queues hundreds of runs with changing settings on one real server and watches its memory and its pace.
+
+    python tests/survival/soak.py [--runs 500]
+
+Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/soak.json` and `results/soak.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "tiny")]
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules["sencache"] = package
+
+from comfy_host import find_host  # noqa: E402 - its folder has just been put on the path
+from comfy_server import ComfyServer  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+from workflows import artist_workflow  # noqa: E402
+
+STEPS = 6
+SEED = 20261124
+WARM_UP = 100
+CALIBRATE, PATCH, SAMPLER, STATS = "5", "6", "7", "8"
+
+
+def prompt_of(rng: random.Random, index: int) -> dict[str, Any]:
+    """Return a workflow with other settings, size and sampler than the one before."""
+    prompt = artist_workflow(STEPS, 6, 1, "soak", seed=index)
+    del prompt[CALIBRATE], prompt[PATCH]["inputs"]["sensitivity"]
+    prompt["4"]["inputs"].update(
+        width=rng.choice([64, 96]), height=64, length=rng.choice([5, 9]), batch_size=rng.choice([1, 1, 2])
+    )
+    prompt[PATCH]["inputs"].update(
+        epsilon=rng.choice([0.0, 0.02, 0.1, 0.5]), n=rng.choice([1, 4, 30]), speed_up=rng.choice([0, 0, 2.0]),
+        rule=rng.choice(["plan", "joint", "paper"]), forecast=rng.choice(["linear", "hold"]),
+        cache_device=rng.choice(["model", "cpu"]),
+    )  # fmt: skip
+    prompt[SAMPLER]["inputs"]["sampler_name"] = rng.choice(
+        ["euler", "uni_pc", "dpmpp_2m", "heun", "dpmpp_sde"]
+    )
+    return prompt
+
+
+def resident(server: ComfyServer) -> float:
+    """Return the server's resident memory in MiB."""
+    text = Path(f"/proc/{server.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
+
+
+def soak(runs: int) -> dict[str, Any]:
+    """Run everything on one server; return memory, seconds and failures per run."""
+    rng, memory, seconds, failures = random.Random(SEED), [], [], []
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
+        for index in tqdm(range(runs), unit="run"):
+            began = time.perf_counter()
+            try:
+                history = server.run(prompt_of(rng, index))
+                text = history["outputs"][STATS]["text"][0]
+                if not re.match(r"\d+ of \d+ evaluations computed", text):
+                    failures.append(f"run {index}: {text[:100]}")
+            except RuntimeError as error:
+                failures.append(f"run {index}: {str(error)[:200]}")
+            seconds.append(time.perf_counter() - began)
+            memory.append(resident(server))
+    return {"memory_mib": memory, "seconds": seconds, "failures": failures}
+
+
+def summary(measured: dict[str, Any], version: str) -> str:
+    """Write what was measured in a few sentences."""
+    memory, seconds = measured["memory_mib"], measured["seconds"]
+    later = memory[WARM_UP:]
+    slope = np.polyfit(np.arange(len(later)), later, 1)[0]
+    first, last = median(seconds[WARM_UP : 2 * WARM_UP]), median(seconds[-WARM_UP:])
+    at = ", ".join(f"{memory[run]:.0f}" for run in (0, WARM_UP - 1, -1))
+    return f"""# One server, {len(memory)} runs
+
+Written by `python tests/survival/soak.py`: ComfyUI {version} on a CPU, each run queued over HTTP with another
+size, batch, sampler, rule, forecast, epsilon, n, speed-up and place of the stored outputs (seed {SEED}).
+
+| | |
+|---|---|
+| runs that failed | {len(measured["failures"])} |
+| resident memory after run 1, {WARM_UP}, {len(memory)} | {at} MiB |
+| slope after the first {WARM_UP} runs | {slope * 1024:.1f} KiB a run |
+| median seconds of runs {WARM_UP} to {2 * WARM_UP}, of the last {WARM_UP} | {first:.2f}, {last:.2f} |
+"""
+
+
+def main() -> None:
+    """Soak, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=500)
+    measured = soak(parser.parse_args().runs)
+    host = find_host()
+    version = re.search(r'"(.+)"', (host / "comfyui_version.py").read_text()).group(1)
+    (HERE / "results").mkdir(exist_ok=True)
+    rounded = {name: [round(one, 3) for one in measured[name]] for name in ("memory_mib", "seconds")}
+    written = json.dumps({**rounded, "failures": measured["failures"]})
+    (HERE / "results" / "soak.json").write_text(written + "\n")
+    (HERE / "results" / "soak.md").write_text(summary(measured, version))
+    sys.exit(1 if measured["failures"] else 0)
+
+
+if __name__ == "__main__":
+    main()
