@@ -132,9 +132,15 @@ def _running(server: Any, prompt_id: str) -> tuple[Mapping[str, Any], str | None
     queue = getattr(server, "prompt_queue", None)
     for item in list(getattr(queue, "currently_running", {}).values()):
         if len(item) > 3 and str(item[1]) == prompt_id:
-            workflow = (item[3].get("extra_pnginfo") or {}).get("workflow") or {}
-            return item[2], workflow.get("id") if isinstance(workflow, dict) else None
+            return item[2], _inside(item[3], "extra_pnginfo", "workflow", "id")
     return {}, None
+
+
+def _inside(value: Any, *names: str) -> Any:
+    """Follow names into nested dicts; None where one is missing, or where something else was sent."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:

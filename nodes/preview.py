@@ -46,11 +46,12 @@ class TableCache:
         except OSError as error:
             raise TableError(error.strerror or type(error).__name__) from error
         key = (str(path), stat.st_mtime_ns, stat.st_size)
-        if key not in self._held:
-            self._held[key] = tables.load(path)
+        table = self._held.get(key)
+        if table is None:
+            table = self._held[key] = tables.load(path)
             while len(self._held) > self.size:
                 self._held.popitem(last=False)
-        return self._held[key]
+        return table
 
 
 _TABLES = TableCache()

@@ -30,7 +30,9 @@ Work = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def add_routes(routes: web.RouteTableDef) -> None:
-    """Add the pack's routes to the server's."""
+    """Add the pack's routes to the server's, once."""
+    if any(getattr(route, "path", "") == "/sencache/plan" for route in routes):
+        return
     routes.get("/sencache/tables")(_get(lambda question: list_tables()))
     routes.post("/sencache/plan")(_post(answer))
     routes.post("/sencache/embed")(_post(embed))

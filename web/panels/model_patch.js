@@ -21,8 +21,8 @@ class ModelPatchPanel {
   constructor(node) {
     this.node = node;
     this.asked = "";
-    /** @type {any} */
-    this.plan = null;
+    /** @type {any} the server's last answer: undefined before the first, null where it does not answer */
+    this.plan = undefined;
     /** @type {number | null} the speed-up that the slider wishes for, until its epsilon is known */
     this.wish = null;
     /** @type {AbortController | null} */
@@ -190,6 +190,7 @@ class ModelPatchPanel {
     const answer = await ask("plan", JSON.parse(question), request.signal);
     if (request.signal.aborted) return;
     this.plan = answer;
+    if (!answer) this.asked = ""; // asked again at the next look
     if (answer && wish !== null && answer.epsilon !== undefined) {
       if (wish === this.wish) this.wish = null;
       this.set({ epsilon: answer.epsilon, speed_up: 0 });
@@ -201,7 +202,7 @@ class ModelPatchPanel {
   show() {
     const { plan } = this;
     const known = plan && plan.cells;
-    if (!this.line || !this.about || !this.strip || !this.slider || !this.sliderText) return;
+    if (plan === undefined || !this.line || !this.about || !this.strip || !this.slider || !this.sliderText) return;
     this.strip.style.display = known ? "" : "none";
     if (!known) {
       this.line.textContent = plan?.problem ?? text("unreachable");
