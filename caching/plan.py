@@ -71,7 +71,7 @@ def follower(
     else:
         price = plans.within_error(config.epsilon)
     follow = PlanFollower(plans, points, price, config.forecast)
-    if config.forecast == "linear" and follow.tolerance > UNRELIABLE:
+    if config.forecast == "linear" and follow.tolerance > UNRELIABLE * points.swing:
         holding = replace(config, forecast="hold", speed_up=len(points.sigmas) / follow.planned)
         return follower(holding, zones, table, points)
     return follow

@@ -19,7 +19,7 @@ class RunPoints:
     `sigmas [K]` and model times `timesteps [K]`, descending; `progress [K]`, the axis along which outputs are
     extended; `weights [K]`, the rms change of the finished latent per rms change of an output, if the outputs
     after it stay as they are; `noise [K]`, the share of noise in a latent of unit variance, 1 to 0; `cfg` is
-    the guidance.
+    the guidance; `swing`, from 1 up, how much more than Euler's method the sampler makes of an error.
     """
 
     sigmas: tuple[float, ...]
@@ -28,6 +28,7 @@ class RunPoints:
     weights: tuple[float, ...]
     noise: tuple[float, ...]
     cfg: float
+    swing: float = 1.0
 
     @property
     def importance(self) -> Array:

@@ -14,6 +14,7 @@ from ..calibration import table as tables
 from ..calibration.table import SensitivityTable, TableError
 from . import table_files
 from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, within
+from .sampler_response import named_swing
 from .table_choice import AUTOMATIC, FILE, Choice, embedded_choice
 from .table_sampling import number_of, sampling_of
 from .wrappers import points_of, zones_of
@@ -106,7 +107,8 @@ def _plan(
     sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
     cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
     calibrated = number_of(table, "cfg", 1.0, low=0.0)
-    points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg)
+    swings = named_swing(sampling.sampler, sigmas, model_sampling)
+    points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings)
     zones = zones_of(model_sampling, config)
     plan = simulate(config, zones, table, points)
     told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}

@@ -24,6 +24,7 @@ from .accelerators import refuse_other_accelerator
 from .branches import branch_keys
 from .guidance import guidance_scale
 from .live import LiveRun
+from .sampler_response import swing
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def progress_of(model_sampling: Any) -> Callable[[float], float]:
     return lambda sigma: float(np.interp(sigma, sigmas[::-1], percents[::-1]))
 
 
-def points_of(model_sampling: Any, sigmas: Tensor, cfg: float) -> RunPoints:
+def points_of(model_sampling: Any, sigmas: Tensor, cfg: float, swings: float = 1.0) -> RunPoints:
     """Describe the evaluations of a run over `sigmas [K+1]` to the planner, in the host's own terms."""
     at = sigmas.detach().float().cpu()
     one, nothing = torch.ones(1, 1), torch.zeros(1, 1)
@@ -93,6 +94,7 @@ def points_of(model_sampling: Any, sigmas: Tensor, cfg: float) -> RunPoints:
         weights=tuple(step_weights(signal, noise, np.array(gain)).tolist()),
         noise=tuple((noise / np.hypot(signal, noise))[:-1].tolist()),
         cfg=cfg,
+        swing=swings,
     )
 
 
@@ -143,7 +145,8 @@ class Patch:
         refuse_other_accelerator("SenCache Model Patch", guider.model_options)
         model_sampling = guider.model_patcher.get_model_object("model_sampling")
         sigmas = args[3] if len(args) > 3 else kwargs["sigmas"]
-        run = self.run_over(model_sampling, sigmas, guidance_scale(guider))
+        sampler = args[2] if len(args) > 2 else kwargs["sampler"]
+        run = self.run_over(model_sampling, sigmas, guidance_scale(guider), sampler, guider.model_patcher)
         options = guider.model_options.setdefault("transformer_options", {})
         live = LiveRun.begin(len(sigmas) - 1)
         options[KEY] = _HostRun(run, model_sampling, live)
@@ -158,7 +161,9 @@ class Patch:
             if live is not None:
                 live.finish(record)
 
-    def run_over(self, model_sampling: Any, sigmas: Tensor, cfg: float | None) -> SamplingRun:
+    def run_over(
+        self, model_sampling: Any, sigmas: Tensor, cfg: float | None, sampler: Any = None, patcher: Any = None
+    ) -> SamplingRun:
         """Make the state of a run over `sigmas [K+1]`, its plan or its epsilon solved for where wished.
 
         `cfg` is None for guiders with guidance of another kind; then the calibrated one is taken.
@@ -167,7 +172,8 @@ class Patch:
         zones, follow = zones_of(model_sampling, config), None
         if config.reuses and (config.rule == "plan" or config.speed_up > 0):
             calibrated = float(table.metadata.get("cfg", 1.0))
-            points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg)
+            swings = swing(sampler, sigmas, model_sampling, patcher)
+            points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings)
             if config.rule == "plan":
                 follow = follower(config, zones, table, points)
             else:

@@ -1,0 +1,102 @@
+"""How strongly a sampler swings when one output is off: multistep samplers react more than Euler's method."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+MAX_STEPS = 250
+MAX_REMEMBERED = 32
+_NOISE = 1e-4
+_REMEMBERED: OrderedDict[tuple[Any, ...], float] = OrderedDict()
+
+
+class _Impulses:
+    """A stand-in for the network: the output is 1 in one sample at one evaluation, and 0 everywhere else.
+
+    Sample k is disturbed at evaluation k, the last one never. What the sampler holds at every evaluation is
+    kept.
+    """
+
+    def __init__(self, model_sampling: Any, patcher: Any, count: int) -> None:
+        self.inner_model = SimpleNamespace(
+            inner_model=SimpleNamespace(model_sampling=model_sampling), model_patcher=patcher
+        )
+        self.seen: list[Tensor] = []
+        self._sampling, self._count = model_sampling, count
+
+    def __call__(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
+        """Return the denoised latent that belongs to the impulse."""
+        output = torch.zeros_like(x)
+        if len(self.seen) < self._count:
+            output[len(self.seen)] = 1
+        self.seen.append(x.flatten().clone())
+        return self._sampling.calculate_denoised(sigma, output, x)
+
+
+def swing(sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None) -> float:
+    """Return the mean square of a sampler's largest swing from a disturbed output, Euler's being 1 (ours).
+
+    The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers a
+    swing, and the sampler the answer; so its square tells best how much more of an error lasts
+    (`tests/benchmarks/method.md`). 1 where it can't be told: samplers that add noise, that evaluate more than
+    once a step, or that are no function of the host's kind.
+    """
+    count = len(sigmas) - 1
+    function = getattr(sampler, "sampler_function", None)
+    if function is None or not 1 <= count <= MAX_STEPS:
+        return 1.0
+    at = sigmas.detach().float().cpu()
+    own = _largest(function, getattr(sampler, "extra_options", {}), at, model_sampling, patcher)
+    plain = _largest(_euler, {}, at, model_sampling, patcher)
+    if own is None or plain is None or not bool((plain > 0).all()):
+        return 1.0
+    return max(1.0, float((own / plain).square().mean()))
+
+
+def named_swing(name: str | None, sigmas: Tensor, model_sampling: Any) -> float:
+    """Return the swing of a sampler by its name, 1 for an unknown one; remembered, for sliders move."""
+    if name not in comfy.samplers.KSampler.SAMPLERS:
+        return 1.0
+    kinds = tuple(kind.__name__ for kind in type(model_sampling).__mro__)
+    key = (name, kinds, tuple(sigmas.tolist()))
+    if key not in _REMEMBERED:
+        _REMEMBERED[key] = swing(comfy.samplers.sampler_object(name), sigmas, model_sampling)
+        while len(_REMEMBERED) > MAX_REMEMBERED:
+            _REMEMBERED.popitem(last=False)
+    return _REMEMBERED[key]
+
+
+def _largest(
+    function: Any, options: dict[str, Any], sigmas: Tensor, model_sampling: Any, patcher: Any
+) -> Tensor | None:
+    """Return every impulse's largest trace in the latent, `[K]`, None where the sampler can't be told."""
+    count = len(sigmas) - 1
+    impulses = _Impulses(model_sampling, patcher, count)
+    x = torch.zeros(count + 1, 1, 1, 1, 1)
+    extra = {"seed": 0, "model_options": {}}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            arguments = {"extra_args": extra, "callback": None, "disable": True, **options}
+            final = function(impulses, x, sigmas.clone(), **arguments)
+    except Exception as error:  # a sampler of another pack may need anything
+        logger.debug("SenCache: the sampler's response could not be measured: %s", error)
+        return None
+    traces = torch.stack([*impulses.seen, final.flatten()]).abs()
+    told = len(impulses.seen) == count and bool(traces.isfinite().all())
+    return traces[:, :-1].amax(dim=0) if told and float(traces[:, -1].max()) < _NOISE else None
+
+
+def _euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: Any, callback: Any, disable: bool) -> Tensor:
+    for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+        denoised = model(x, sigma * x.new_ones(len(x)))
+        x = x + (x - denoised) * (following / sigma - 1)
+    return x
