@@ -48,12 +48,28 @@ def tests(session: nox.Session) -> None:
         session.install(CPU_TORCH, *RUN_TIME, *TEST_TOOLS)
         session.run("pytest", *session.posargs)
         return
+    _install_host(session, host)
+    # The command, not `python -m pytest`: that puts our folder `nodes` before ComfyUI's module of that name.
+    session.run("pytest", *session.posargs, env={"COMFYUI_PATH": str(host)})
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Drive the panels in ComfyUI's real frontend; needs ComfyUI and the system's chromium."""
+    host = _host(session)
+    if host is None:
+        session.error("ComfyUI was not found: set COMFYUI_PATH to its folder")
+    _install_host(session, host)
+    session.install(*BROWSER_TOOLS)
+    chosen = session.posargs or ["tests/e2e/test_browser_panel.py", "tests/e2e/test_browser_runs.py"]
+    session.run("pytest", *chosen, env={"COMFYUI_PATH": str(host), "SENCACHE_BROWSER": "1"})
+
+
+def _install_host(session: nox.Session, host: Path) -> None:
     session.log(f"ComfyUI is in {host}; installing its own requirements, about 6 GB")
     session.install(*HOST_TORCH)
     session.install("-r", str(host / "requirements.txt"), *HOST_TORCH)
-    session.install(*TEST_TOOLS, *BROWSER_TOOLS)
-    # The command, not `python -m pytest`: that puts our folder `nodes` before ComfyUI's module of that name.
-    session.run("pytest", *session.posargs, env={"COMFYUI_PATH": str(host)})
+    session.install(*TEST_TOOLS)
 
 
 def _host(session: nox.Session) -> Path | None:

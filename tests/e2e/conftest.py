@@ -13,7 +13,7 @@ BROWSER_TESTS = "test_browser"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the browser tests out where there is no browser; the summary says so."""
+    """Leave the browser tests out unless they are asked for; the summary says so."""
     return True if collection_path.name.startswith(BROWSER_TESTS) and missing() else None
 
 
