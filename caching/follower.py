@@ -22,10 +22,10 @@ class PlanFollower:
         self, plans: OptimalPlans, points: RunPoints, price: int, forecast: str = "linear"
     ) -> None:
         self.forecast = forecast
-        self.tolerance = float(np.sqrt(plans.errors[price, 0, 0]))
+        self.tolerance = points.swing * float(np.sqrt(plans.errors[price, 0, 0]))
         self.planned = int(plans.evaluations[price, 0, 0])
         self._plans, self._points, self._price = plans, points, price
-        self._importance = points.importance.tolist()
+        self._importance = (points.swing * points.importance).tolist()
         self._sigmas = -np.asarray(points.sigmas)
         self._reference: int | None = None
         self._gap = self._following = 0
@@ -75,7 +75,7 @@ class PlanFollower:
         if self._reference + distance <= self._following:
             planned = self._following - self._reference
             error = min(error, self._plans.error(self._reference, self._gap, planned))
-        return error if np.isfinite(error) else None
+        return error * self._points.swing if np.isfinite(error) else None
 
     def importance(self, sigma: float) -> float:
         """Return what an output's error at `sigma` leaves in the finished latent."""

@@ -69,7 +69,7 @@ def follower(
     if config.speed_up > 0:
         price = plans.within_evaluations(len(points.sigmas) / config.speed_up)
     else:
-        price = plans.within_error(config.epsilon)
+        price = plans.within_error(config.epsilon / points.swing)
     follow = PlanFollower(plans, points, price, config.forecast)
     if config.forecast == "linear" and follow.tolerance > UNRELIABLE * points.swing:
         holding = replace(config, forecast="hold", speed_up=len(points.sigmas) / follow.planned)

@@ -2,8 +2,8 @@
 
 Each forecast's error, times the step that it steers, adds up over the window. Most of that does not last: the
 next computed output tells it, and it is put right (`branch.py`) or, late in the sampling, forgiven by the
-network. What lasts is what an interpolation would miss too, and a share of the rest: the larger, the more the
-sampler swings when an output is off. Ours; measured in `tests/benchmarks/method.md`.
+network. What lasts is what an interpolation would miss too, and a share of the rest. Ours; measured in
+`tests/benchmarks/method.md`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def window_errors(columns: Array, points: RunPoints, window: int, extend: bool) 
         inner = np.arange(len(reused)) + k + 2 < steps  # windows that a computed evaluation ends
         if extend:
             missed = _interpolation_errors(columns, time, share, k, before, reused[inner] + 1)
-            squares[:, inner] = missed + (LASTING_SHARE * points.swing) ** 2 * squares[:, inner]
+            squares[:, inner] = missed + LASTING_SHARE**2 * squares[:, inner]
         errors[k, :, 2 : len(reused) + 2] = squares
     return damping, errors
 
