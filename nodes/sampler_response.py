@@ -47,8 +47,8 @@ def swing(sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None
 
     The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers a
     swing, and the sampler the answer; so its square tells best how much further off than predicted a run
-    ends (`tests/benchmarks/method.md`). 1 where it can't be told: samplers that add noise, that evaluate more than
-    once a step, or that are no function of the host's kind.
+    ends (`tests/benchmarks/method.md`). 1 where it can't be told: samplers that add noise, that evaluate more
+    than once a step, or that are no function of the host's kind.
     """
     count = len(sigmas) - 1
     function = getattr(sampler, "sampler_function", None)
