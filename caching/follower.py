@@ -25,7 +25,7 @@ class PlanFollower:
         self.tolerance = points.swing * float(np.sqrt(plans.errors[price, 0, 0]))
         self.planned = int(plans.evaluations[price, 0, 0])
         self._plans, self._points, self._price = plans, points, price
-        self._importance = (points.swing * points.importance).tolist()
+        self._importance: list[float] = (points.swing * points.importance).tolist()
         self._sigmas = -np.asarray(points.sigmas)
         self._reference: int | None = None
         self._gap = self._following = 0
