@@ -2,14 +2,15 @@
 
     python tests/survival/fuzz.py [--cases 100000]
 
-Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/fuzz.md`; the first case not answered as
-promised ends it with an error that holds the case.
+Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/fuzz.json` and
+`results/fuzz.md`; the first case not answered as promised ends it with an error that holds the case.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import random
 import sys
@@ -81,6 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--cases", type=int, default=100_000)
     cases = parser.parse_args().cases
+    told: dict[str, dict[str, float]] = {}
     lines = ["| kind | cases | accepted | refused in a sentence | slowest |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as base:
         nodes = start_host(Path(base))
@@ -93,6 +95,7 @@ def main() -> None:
                 answers[answer(rng)] += 1
                 slowest = max(slowest, time.perf_counter() - began)
             counts = f"{answers.total()} | {answers['accepted']} | {answers['refused']}"
+            told[kind] = {**answers, "slowest_ms": round(slowest * 1000, 1)}
             lines.append(f"| {kind} | {counts} | {slowest * 1000:.0f} ms |")
         left = [path for path in Path(base).rglob("*") if path not in before]
         written = {path.name for path in left if path.is_file()}
@@ -100,6 +103,7 @@ def main() -> None:
     text = "# Hostile input\n\nWritten by `python tests/survival/fuzz.py`, seed "
     text += f"{SEED}. Nothing was written outside the folder of the case itself.\n\n"
     (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "fuzz.json").write_text(json.dumps({"seed": SEED, "kinds": told}, indent=1) + "\n")
     (HERE / "results" / "fuzz.md").write_text(text + "\n".join(lines) + "\n")
 
 

@@ -56,6 +56,7 @@ def embedded_texts() -> Answer:
 
     data = to_bytes(embedded_table.condensed(files.original()))
     text = embedded_table.to_text(files.original())
+    expected = embedded_table.from_text(text)
 
     def answer(rng: random.Random) -> str:
         kind, given = rng.randrange(3), text
@@ -67,9 +68,10 @@ def embedded_texts() -> Answer:
         else:
             given = rng.choice([embedded_table.PREFIX, ""]) + str(hostile.value(rng))
         try:
-            embedded_table.from_text(given)
+            table = embedded_table.from_text(given)
         except TableError as error:
             return refused(f"{error}.", "the ")
+        assert files.holds_the_same(table, expected), given
         return "accepted"
 
     return answer
@@ -85,6 +87,8 @@ def archives(folder: Path) -> Answer:
     plain, objects = io.BytesIO(), np.array([{"a": 1}], dtype=object)
     steps = np.array([1000.0, 500.0, 250.0])
     np.savez(plain, timesteps=steps, J_x_norm=steps / 500, J_t_norm=steps / 250)
+    path.write_bytes(plain.getvalue())
+    expected = load_research_npz(path, LATENT)
     bombed = io.BytesIO()
     with zipfile.ZipFile(bombed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("timesteps.npy", bytes(20 << 20))
@@ -99,7 +103,7 @@ def archives(folder: Path) -> Answer:
             table = load_research_npz(path, LATENT)
         except TableError as error:
             return refused(str(error), "The research table 'damaged.npz' can't be used: ")
-        assert table.rows, source
+        assert files.holds_the_same(table, expected), source
         return "accepted"
 
     return answer
