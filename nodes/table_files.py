@@ -38,7 +38,9 @@ def names() -> list[str]:
 def path_of(name: str) -> Path:
     """Find a table file by its listed name; raises TableError if there is none inside the table folders."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in name[:100])
-    plausible = len(name) <= 255 and name.endswith(EXTENSION)
+    # The host takes '..' for the folder itself, and so would find 'x' under the name '../x'.
+    plain = len(name) <= 255 and not {"", ".", ".."} & set(re.split(r"[\\/]", name))
+    plausible = plain and name.endswith(EXTENSION)
     found = folder_paths.get_full_path(FOLDER, name) if plausible else None
     if found is None:
         raise TableError(

@@ -6,6 +6,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from comfy_host import ROOT
@@ -85,6 +86,59 @@ def test_a_question_that_no_page_of_ours_asks_is_refused(shared_server, route, b
 def test_only_names_inside_the_table_folders_are_read(shared_server, name):
     status, told = asked(shared_server, "embed", {"table": name})
     assert status == 200 and "no sensitivity table" in told["problem"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sampling": {"steps": 10**9}},
+        {"sampling": {"steps": 20, "cfg": 1e308}},
+        {"sampling": {"steps": 20, "shift": float("nan")}},
+        {"sampling": {"steps": 20, "start": 10**400}},
+        {"sampling": [["steps", 20]]},
+        {"settings": {"epsilon": float("inf")}},
+        {"settings": {"n": [4]}},
+        {"tables": ["../../../etc/passwd"]},
+        {"tables": ["tiny_wan.safetensors"] * 1000},
+        {"tables": [None, {"a": 1}]},
+        {"embedded": "sencache1:" + "A" * 200_000},
+        {"embedded": 7},
+    ],
+    ids=str,
+)
+def test_values_out_of_all_measure_are_refused_in_a_sentence(shared_server, changed):
+    status, told = asked(shared_server, "plan", {**QUESTION, **changed})
+    text = told["problem"] if status == 200 else json.loads(told)["problem"]
+    assert status in (200, 400) and 0 < len(text) < 400 and text.isprintable()
+    assert "root" not in text and str(shared_server.base) not in text and "Traceback" not in text
+
+
+def test_a_body_of_many_megabytes_is_not_read_to_its_end(shared_server):
+    try:
+        status, _ = asked(shared_server, "plan", b" " * 30_000_000)
+    except OSError:  # the server answered and hung up while the body was on its way
+        status = 413
+    assert status == 413
+    assert shared_server.post("/sencache/plan", QUESTION)["evaluations"] == 20
+
+
+def test_questions_of_many_pages_at_once_get_each_its_own_answer(shared_server):
+    hostile = [b"[", {"tables": ["../x"]}, {"settings": {"epsilon": -1}}, {"sampling": {"steps": 10**9}}]
+    questions = [{**QUESTION, "sampling": {"steps": 10 + number}} for number in range(20)]
+    with ThreadPoolExecutor(16) as pool:
+        others = [pool.submit(asked, shared_server, "plan", one) for one in hostile * 10]
+        answers = list(pool.map(lambda one: asked(shared_server, "plan", one), questions))
+    assert [told["evaluations"] for _, told in answers] == [10 + number for number in range(20)]
+    assert {other.result()[0] for other in others} <= {200, 400}
+    for question, (_, told) in zip(questions, answers, strict=True):
+        assert shared_server.post("/sencache/plan", question) == told
+
+
+@pytest.mark.parametrize("path", ["/sencache/plan", "/sencache/embed", "/sencache/save"])
+def test_nothing_is_written_or_planned_by_following_a_link(shared_server, path):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        shared_server.get(path)
+    assert caught.value.code in (404, 405)
 
 
 def test_an_embedded_table_is_saved_once_and_replaces_nothing(shared_server):

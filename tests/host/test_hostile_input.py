@@ -10,6 +10,7 @@ import random
 from collections import Counter
 
 import hostile
+import hostile_files
 import pytest
 import torch
 
@@ -22,10 +23,10 @@ def registered(host):
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
     from sencache.nodes.model_patch import SenCacheModelPatch
+    from sencache.tests.e2e.tiny_prompt import TinyPrompt
 
-    ours = {
-        node.GET_SCHEMA().node_id: node for node in (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats)
-    }
+    nodes = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, TinyPrompt)
+    ours = {node.GET_SCHEMA().node_id: node for node in nodes}
     host.NODE_CLASS_MAPPINGS.update(ours)
     yield
     for name in ours:
@@ -55,7 +56,20 @@ def test_workflows_with_any_values_are_validated_without_an_error_of_ours(host, 
     async def validate():
         return [await hostile.answer_to_workflow(hostile.workflow(rng), number) for number in range(200)]
 
-    assert set(asyncio.run(validate())) <= {"refused", "accepted"}
+    answers = Counter(asyncio.run(validate()))
+    assert answers["refused"] > 100 and answers["accepted"] > 5
+
+
+def test_the_panels_questions_are_answered_or_refused(host):
+    rng = random.Random(SEED)
+    answers = Counter(hostile_files.answer_to_question(rng) for _ in range(200))
+    assert answers["refused"] > 50 and answers["accepted"] > 20
+
+
+def test_embedded_texts_and_archives_are_refused_in_a_sentence(host, tmp_path):
+    rng = random.Random(SEED)
+    for answer in (hostile_files.embedded_texts(), hostile_files.archives(tmp_path)):
+        assert Counter(answer(rng) for _ in range(400))["refused"] > 200
 
 
 def test_what_is_accepted_samples(host, wan, sample):

@@ -136,7 +136,14 @@ def test_a_damaged_file_does_not_stop_the_automatic_choice(wan, sample, patch, r
 
 
 @pytest.mark.parametrize(
-    "name", ["../../secret.safetensors", "/etc/passwd", "a\0b.safetensors", "x" * 10_000_000]
+    "name",
+    [
+        "../../secret.safetensors",
+        "../tiny_wan.safetensors",
+        "/etc/passwd",
+        "a\0b.safetensors",
+        "x" * 10_000_000,
+    ],
 )
 def test_names_never_leave_the_table_folders(wan, name):
     from sencache.nodes.model_patch import SenCacheModelPatch

@@ -159,6 +159,10 @@ class ComfyServer:
         """Press Cancel."""
         self._request("/interrupt", {})
 
+    def forget_history(self) -> None:
+        """Empty the list of prompts that were run."""
+        self._request("/history", {"clear": True})
+
     def executed(self, history: dict[str, Any], prompt: dict[str, Any]) -> set[str]:
         """Return the ids of the nodes that ran, and were not taken from the host's cache."""
         cached = [data["nodes"] for name, data in history["status"]["messages"] if name == "execution_cached"]

@@ -2,14 +2,16 @@
 
     python tests/survival/fuzz.py [--cases 100000]
 
-Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/fuzz.md`; the first case not answered as
-promised ends it with an error that holds the case.
+Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/fuzz.json` and
+`results/fuzz.md`; the first case not answered as promised ends it with an error that holds the case.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import logging
 import random
 import sys
 import tempfile
@@ -28,35 +30,15 @@ package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
 import hostile  # noqa: E402 - its folder has just been put on the path
+import hostile_files  # noqa: E402
 from comfy_host import start_host  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 SEED = 20261124
-SHARES = {"damaged table files": 0.5, "names": 0.3, "inputs of Model Patch": 0.15, "workflows": 0.05}
-
-
-def damaged_files(folder: Path) -> Callable[[random.Random], str]:
-    """Return a function that loads one damaged table file."""
-    from sencache.calibration.table import TableError, load, to_bytes
-    from sencache.tests.unit import test_table_fuzz as files
-
-    expected, path = files.original(), folder / "damaged.safetensors"
-    data = to_bytes(expected)
-
-    def answer(rng: random.Random) -> str:
-        changed = rng.choice(files.MUTATIONS)(rng, data)
-        path.write_bytes(changed)
-        try:
-            table = load(path)
-        except TableError as error:
-            text = str(error)
-            assert text.startswith("The sensitivity table 'damaged.safetensors' can't be used: "), changed
-            assert text.isprintable() and text.endswith(".") and len(text) < 300, changed
-            return "refused"
-        assert changed == data or files.holds_the_same(table, expected), changed
-        return "accepted"
-
-    return answer
+SHARES = {
+    "damaged table files": 0.4, "embedded tables": 0.15, "research archives": 0.1, "names": 0.2,
+    "inputs of Model Patch": 0.1, "the panel's questions": 0.02, "workflows": 0.03,
+}  # fmt: skip
 
 
 def kinds(nodes: Any, folder: Path) -> dict[str, Callable[[random.Random], str]]:
@@ -69,23 +51,28 @@ def kinds(nodes: Any, folder: Path) -> dict[str, Callable[[random.Random], str]]
         return str(loop.run_until_complete(hostile.answer_to_workflow(hostile.workflow(rng), 0)))
 
     return {
-        "damaged table files": damaged_files(folder),
+        "damaged table files": hostile_files.damaged_tables(folder),
+        "embedded tables": hostile_files.embedded_texts(),
+        "research archives": hostile_files.archives(folder),
         "names": lambda rng: hostile.answer_to_name(hostile.name(rng)),
         "inputs of Model Patch": lambda rng: hostile.answer_to_inputs(model, hostile.inputs(rng)),
+        "the panel's questions": hostile_files.answer_to_question,
         "workflows": workflow,
     }
 
 
 def register(nodes: Any) -> None:
-    """Put our nodes and folders where a pack's are."""
+    """Put our nodes and folders where a pack's are, and the tests' prompts; the host's log is kept short."""
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
     from sencache.nodes.model_patch import SenCacheModelPatch
     from sencache.nodes.table_files import register_folders
+    from sencache.tests.e2e.tiny_prompt import TinyPrompt
 
     register_folders()
-    for node in (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats):
+    for node in (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, TinyPrompt):
         nodes.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
+    logging.disable(logging.ERROR)
 
 
 def main() -> None:
@@ -95,6 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--cases", type=int, default=100_000)
     cases = parser.parse_args().cases
+    told: dict[str, dict[str, float]] = {}
     lines = ["| kind | cases | accepted | refused in a sentence | slowest |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as base:
         nodes = start_host(Path(base))
@@ -107,13 +95,15 @@ def main() -> None:
                 answers[answer(rng)] += 1
                 slowest = max(slowest, time.perf_counter() - began)
             counts = f"{answers.total()} | {answers['accepted']} | {answers['refused']}"
+            told[kind] = {**answers, "slowest_ms": round(slowest * 1000, 1)}
             lines.append(f"| {kind} | {counts} | {slowest * 1000:.0f} ms |")
         left = [path for path in Path(base).rglob("*") if path not in before]
         written = {path.name for path in left if path.is_file()}
-        assert written <= {"damaged.safetensors"}, written
+        assert written <= {"damaged.safetensors", "damaged.npz"}, written
     text = "# Hostile input\n\nWritten by `python tests/survival/fuzz.py`, seed "
     text += f"{SEED}. Nothing was written outside the folder of the case itself.\n\n"
     (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "fuzz.json").write_text(json.dumps({"seed": SEED, "kinds": told}, indent=1) + "\n")
     (HERE / "results" / "fuzz.md").write_text(text + "\n".join(lines) + "\n")
 
 

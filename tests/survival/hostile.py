@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from host_inputs import patch_inputs
+from workflows import artist_workflow
 
 SENTENCE = 600
+OURS = str(Path(__file__).resolve().parent.parent.parent / "nodes")  # as a traceback shows it
 PARTS = (
     "..", "/", "\\", ".", "~", "C:", "con", "NUL",
     "com1", "\x00", "\n", "\r", "\x1b[2J", "\u202e", "%2e%2e", "$HOME",
@@ -16,22 +18,26 @@ PARTS = (
     "\U0001f600", "'", '"', "`", ";", "|", "*", " ", "-",
     "\ud800", "etc/passwd", "http://", "file:///", "\\\\server\\share", "a" * 300,
 )  # fmt: skip
+HARMLESS = ("table", "model", "ä", "-", "_", "7", ".", " ", ".safetensors")
 VALUES = (
     None, True, False, 0, 1, -1, 2, 31, 32, 2**31, 2**63, 2**64, -(2**64), 10**400, 0.5, -0.5, 1e308,
     float("inf"), float("-inf"), float("nan"), "", "0.1", "nan", "plan", "euler", "automatic", "x" * 100_000,
     [], [1, 2, 3], {},
     {"a": 1}, ["1", 0], ["1", 99], ["99", 0], ["4", 0], [None, None], [["1", 0]], b"bytes".hex(),
 )  # fmt: skip
+MILD = (0, 1, 2, 0.5, 1.0, False, "plan", "paper", "hold", "euler", "simple", "automatic")
 
 
 def name(rng: random.Random) -> str:
     """Return a table's name that nobody should have, or nearly one that somebody may have."""
-    return "".join(rng.choice(PARTS) for _ in range(rng.randrange(1, 6)))
+    parts = HARMLESS if rng.random() < 0.1 else PARTS
+    return "".join(rng.choice(parts) for _ in range(rng.randrange(1, 6)))
 
 
 def value(rng: random.Random) -> Any:
     """Return a value of any JSON type and size."""
-    return name(rng) if rng.random() < 0.2 else rng.choice(VALUES)
+    kind = rng.random()
+    return name(rng) if kind < 0.2 else rng.choice(MILD if kind < 0.5 else VALUES)
 
 
 def inputs(rng: random.Random) -> dict[str, Any]:
@@ -47,24 +53,19 @@ def workflow(rng: random.Random) -> dict[str, Any]:
     patch, calibrate = inputs(rng), {
         "steps": 4, "sampler": "euler", "scheduler": "simple", "samples": 1, "cfg": 3.0, "seed": 1,
         "table_name": "hostile", "model": ["1", 0], "positive": ["2", 0],
-        "negative": ["2", 0], "latent": ["4", 0],
+        "negative": ["3", 0], "latent": ["4", 0],
     }  # fmt: skip
     for key in rng.sample(sorted(calibrate), rng.randrange(3)):
         calibrate[key] = value(rng)
     if rng.random() < 0.2:
         calibrate[name(rng)] = value(rng)
     patch["model"] = ["1", 0] if rng.random() < 0.8 else value(rng)
-    return {
-        "1": {
-            "class_type": "UNETLoader",
-            "inputs": {"unet_name": "tiny_wan.safetensors", "weight_dtype": "default"},
-        },
-        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["2", 0]}},
-        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
-        "5": {"class_type": "SenCacheCalibrate", "inputs": calibrate},
-        "6": {"class_type": "SenCacheModelPatch", "inputs": patch},
-        "8": {"class_type": "SenCacheStats", "inputs": {"model": ["6", 0], "samples": ["4", 0]}},
-    }
+    prompt = artist_workflow(4, 4, 1, "hostile")
+    prompt["5"]["inputs"], prompt["6"]["inputs"] = calibrate, patch
+    if rng.random() < 0.2:
+        node = prompt[rng.choice(["5", "6", "8"])]["inputs"]
+        node[rng.choice(sorted(node))] = value(rng)
+    return prompt
 
 
 def sentence(text: str, node: str) -> bool:
@@ -110,8 +111,16 @@ def answer_to_inputs(model: Any, given: dict[str, Any]) -> str:
 
 
 async def answer_to_workflow(given: dict[str, Any], number: int) -> str:
-    """Let the host validate a workflow, our own checks included; return how it was answered."""
+    """Let the host validate a workflow, our own checks included; return how it was answered.
+
+    The host turns an exception in a node's check into an error of its own kind; ours must raise none.
+    """
     import execution
 
-    valid, *_ = await execution.validate_prompt(str(number), given, None)
-    return "accepted" if valid else "refused"
+    valid, _, _, errors = await execution.validate_prompt(str(number), given, None)
+    for error in (error for found in errors.values() for error in found["errors"]):
+        assert OURS not in str(error), (given, error)
+        if error["type"] == "custom_validation_failed":
+            told = error["details"].split(" - ", 1)[-1]
+            assert sentence(told, told.split(":")[0]) and told.startswith("SenCache"), (given, told)
+    return "accepted" if valid and not errors else "refused"

@@ -2,7 +2,8 @@
 
     python tests/survival/soak.py [--runs 500]
 
-Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/soak.json` and `results/soak.md`.
+Needs ComfyUI (COMFYUI_PATH) and its environment. Writes `results/soak.json` and `results/soak.md`, also every
+fifty runs on the way.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from comfy_server import ComfyServer  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 from workflows import artist_workflow  # noqa: E402
 
-STEPS = 6
+STEPS = 5
 SEED = 20261124
-WARM_UP = 100
+WINDOW = 50
 CALIBRATE, PATCH, SAMPLER, STATS = "5", "6", "7", "8"
 
 
@@ -65,48 +66,52 @@ def resident(server: ComfyServer) -> float:
 
 def soak(runs: int) -> dict[str, Any]:
     """Run everything on one server; return memory, seconds and failures per run."""
-    rng, memory, seconds, failures = random.Random(SEED), [], [], []
+    rng, measured = random.Random(SEED), {"memory_mib": [], "seconds": [], "failures": []}
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
         for index in tqdm(range(runs), unit="run"):
             began = time.perf_counter()
-            try:
-                history = server.run(prompt_of(rng, index))
-                text = history["outputs"][STATS]["text"][0]
-                if not re.match(r"\d+ of \d+ evaluations computed", text):
-                    failures.append(f"run {index}: {text[:100]}")
-            except RuntimeError as error:
-                failures.append(f"run {index}: {str(error)[:200]}")
-            seconds.append(time.perf_counter() - began)
-            memory.append(resident(server))
-    return {"memory_mib": memory, "seconds": seconds, "failures": failures}
+            problem = one_run(server, prompt_of(rng, index))
+            measured["seconds"].append(time.perf_counter() - began)
+            measured["memory_mib"].append(resident(server))
+            measured["failures"] += [f"run {index}: {problem}"] if problem else []
+            if (index + 1) % WINDOW == 0:
+                write(measured)
+    return measured
+
+
+def one_run(server: ComfyServer, prompt: dict[str, Any]) -> str | None:
+    """Queue a run and read what Cache Stats tells of it; return what went wrong, None where nothing did."""
+    try:
+        text = server.run(prompt)["outputs"][STATS]["text"][0]
+    except (RuntimeError, OSError) as error:
+        return str(error)[:200]
+    return None if re.match(r"\d+ of \d+ evaluations computed", text) else str(text[:100])
 
 
 def summary(measured: dict[str, Any], version: str) -> str:
     """Write what was measured in a few sentences."""
     memory, seconds = measured["memory_mib"], measured["seconds"]
-    later = memory[WARM_UP:]
-    slope = np.polyfit(np.arange(len(later)), later, 1)[0]
-    first, last = median(seconds[WARM_UP : 2 * WARM_UP]), median(seconds[-WARM_UP:])
-    at = ", ".join(f"{memory[run]:.0f}" for run in (0, WARM_UP - 1, -1))
+    half = len(memory) // 2
+    slope = np.polyfit(np.arange(len(memory) - half), memory[half:], 1)[0]
+    first, last = median(seconds[:WINDOW]), median(seconds[-WINDOW:])
+    at = ", ".join(f"{memory[run]:.0f}" for run in (0, half - 1, -1))
     return f"""# One server, {len(memory)} runs
 
-Written by `python tests/survival/soak.py`: ComfyUI {version} on a CPU, each run queued over HTTP with another
-size, batch, sampler, rule, forecast, epsilon, n, speed-up and place of the stored outputs (seed {SEED}).
+Written by `python tests/survival/soak.py`: ComfyUI {version} on a CPU, each run of {STEPS} steps queued over
+HTTP with another size, batch, sampler, rule, forecast, epsilon, n, speed-up and place of the stored outputs
+(seed {SEED}). Seconds hold the queue and the HTTP, and whatever else the machine was doing.
 
 | | |
 |---|---|
 | runs that failed | {len(measured["failures"])} |
-| resident memory after run 1, {WARM_UP}, {len(memory)} | {at} MiB |
-| slope after the first {WARM_UP} runs | {slope * 1024:.1f} KiB a run |
-| median seconds of runs {WARM_UP} to {2 * WARM_UP}, of the last {WARM_UP} | {first:.2f}, {last:.2f} |
+| resident memory after run 1, {half}, {len(memory)} | {at} MiB |
+| slope over the second half, least squares | {slope * 1024:.1f} KiB a run |
+| median seconds of the first {WINDOW} runs, of the last {WINDOW} | {first:.2f}, {last:.2f} |
 """
 
 
-def main() -> None:
-    """Soak, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=500)
-    measured = soak(parser.parse_args().runs)
+def write(measured: dict[str, Any]) -> None:
+    """Write the results, of as many runs as there are."""
     host = find_host()
     version = re.search(r'"(.+)"', (host / "comfyui_version.py").read_text()).group(1)
     (HERE / "results").mkdir(exist_ok=True)
@@ -114,6 +119,16 @@ def main() -> None:
     written = json.dumps({**rounded, "failures": measured["failures"]})
     (HERE / "results" / "soak.json").write_text(written + "\n")
     (HERE / "results" / "soak.md").write_text(summary(measured, version))
+
+
+def main() -> None:
+    """Soak, and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=500)
+    measured = soak(parser.parse_args().runs)
+    write(measured)
     sys.exit(1 if measured["failures"] else 0)
 
 
