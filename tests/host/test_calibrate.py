@@ -205,8 +205,8 @@ def test_the_text_says_what_to_expect(calibrate, wan, patch, sample, records):
     import re
 
     table, _, text = calibrate(steps=20, samples=1).args
-    expected = int(re.search(r"epsilon 0\.1: (\d+) ", text).group(1))
-    patched = patch(wan, sensitivity=table, epsilon=0.1)
+    expected = int(re.search(r"epsilon 0\.05: (\d+) ", text).group(1))
+    patched = patch(wan, sensitivity=table, epsilon=0.05)
     sample(patched, steps=20, seed=3)
     assert abs(records(patched)[-1].nfe - expected) <= 2
 
