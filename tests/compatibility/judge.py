@@ -114,7 +114,9 @@ def run_with(scene: Scene, settings: dict[str, Any], reference: Tensor) -> dict[
 
 def judge(case: Case, nodes: Any) -> dict[str, Any]:
     """Return the row of one case; only what goes wrong with our nodes, and not without them, is a failure."""
-    row: dict[str, Any] = {"group": case.group, "name": case.name}
+    from sencache.caching.config import SenCacheConfig
+
+    row: dict[str, Any] = {"group": case.group, "name": case.name, "epsilon": SenCacheConfig().epsilon}
     with torch.inference_mode():
         try:
             scene = case.make(nodes)
