@@ -20,10 +20,10 @@ nodes and with them:
 - **2x**: the same with `speed_up` 2.
 
 The counts are those of a counter inside the host; a case only passes where the record that Cache Stats shows
-says the same, the result is finite, and epsilon 0 is exact. *= result* means that nothing could be reused.
-Models marked *trained* are the pack's tiny ones; all other architectures are ComfyUI's own classes, tiny and
-with random weights, calibrated by SenCache Calibrate: their PSNR says that nothing broke, not what a real
-model gains.
+says the same, the result is finite, epsilon 0 is exact, and the defaults end no further off than 25 dB.
+*= result* means that nothing could be reused. Models marked *trained* are the pack's tiny ones; all other
+architectures are ComfyUI's own classes, tiny and with random weights, calibrated by SenCache Calibrate: their
+PSNR says that nothing broke, not what a real model gains.
 
 **°** marks results of an earlier version of the method, whose default epsilon was 0.05: these cases have not
 been run again since.
@@ -81,7 +81,7 @@ def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
 def _samplers(hosts: dict[str, Rows]) -> list[str]:
     """Give one line per sampler over all schedulers; the JSON files hold every pair."""
     lines = [f"## {SAMPLERS}", "", "Of the pairs run; the JSON files hold each.", ""]
-    lines[-2] += " Medians are of the pairs run with the present method where there are any."
+    lines[-2] += " Medians are of the n pairs run with the present method, where there are any."
     titles = " | ".join(f"{version}: exact | default (median)" for version in hosts)
     lines.append(f"| sampler | {titles} |")
     lines.append("|---" * (1 + 2 * len(hosts)) + "|")
@@ -109,7 +109,7 @@ def _pairs(rows: Rows) -> str:
     share = median(run["nfe"] / run["evaluations"] for run in runs)
     quality = [run["psnr"] for run in runs if run["psnr"] is not None]
     shown = f", {median(quality):.1f} dB" if quality else ", = result"
-    of = f" ({len(present)} pairs)" if 0 < len(present) < len(passed) else ""
+    of = f" (n = {len(present)})" if 0 < len(present) < len(passed) else ""
     return f"{said} | {share:.0%} computed{shown}{of}{'' if present else EARLIER}"
 
 
