@@ -3,8 +3,8 @@
     python tests/compatibility/run.py --hosts FOLDER [FOLDER ...]
 
 Each folder is a ComfyUI; the environment must hold its requirements. Interrupted, it goes on from the
-finished cases when called again; `--again` judges everything anew. Writes `results/<version>.json` per host
-and `results/compatibility.md`. Ends with 1 where a case failed.
+finished cases when called again; `--again` judges those anew. Writes `results/<version>.json` per host and
+`results/compatibility.md`. Ends with 1 where a case failed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def version_of(host: Path) -> str:
     return found.group(1)
 
 
-def walk(host: Path, group: str, rows: dict[str, dict[str, Any]], file: Path) -> bool:
+def walk(host: Path, group: str, ending: str, rows: dict[str, dict[str, Any]], file: Path) -> bool:
     """Judge a group's open cases in a process of its own, keeping every row; tell whether it ended."""
-    done = [row["name"] for row in rows.values() if row["file"] == group]
-    command = [sys.executable, str(HERE / "worker.py"), group]
+    done = [row["name"] for row in rows.values() if row["file"] == group and not row.get("again")]
+    command = [sys.executable, str(HERE / "worker.py"), group, ending]
     environment = {**os.environ, "COMFYUI_PATH": str(host), "OMP_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
@@ -50,7 +50,8 @@ def walk(host: Path, group: str, rows: dict[str, dict[str, Any]], file: Path) ->
             if line.startswith("ROW "):
                 row = {"file": group, **json.loads(line[4:])}
                 rows[f"{row['group']}: {row['name']}"] = row
-                file.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+                kept = [{key: row[key] for key in row if key != "again"} for row in rows.values()]
+                file.write_text(json.dumps(kept, indent=1) + "\n")
     return finished
 
 
@@ -69,7 +70,8 @@ def main() -> None:
         "--hosts", nargs="+", type=Path, default=[], help="ComfyUI folders; none: only the page"
     )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--again", action="store_true", help="judge these groups anew")
+    parser.add_argument("--ending", default="", help="only cases whose names end so, such as ', simple'")
+    parser.add_argument("--again", action="store_true", help="judge these cases anew")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     broken = []
@@ -77,8 +79,10 @@ def main() -> None:
         file = RESULTS / f"{version_of(host)}.json"
         rows = load(file)
         if arguments.again:
-            rows = {key: row for key, row in rows.items() if row["file"] not in arguments.groups}
-        broken += [group for group in arguments.groups if not walk(host.resolve(), group, rows, file)]
+            for row in rows.values():
+                row["again"] = row["file"] in arguments.groups and row["name"].endswith(arguments.ending)
+        for group in arguments.groups:
+            broken += [] if walk(host.resolve(), group, arguments.ending, rows, file) else [group]
     hosts = {file.stem: list(load(file).values()) for file in RESULTS.glob("*.json")}
     failed = write_page(hosts, RESULTS / "compatibility.md")
     for name in broken:

@@ -20,8 +20,8 @@ from comfy_host import start_host  # noqa: E402 - its folder has just been put o
 
 
 def main() -> None:
-    """Judge the cases of one group; those whose names are on standard input are done already."""
-    group, done = sys.argv[1], set(json.loads(sys.stdin.read() or "[]"))
+    """Judge the cases of one group whose names end so; those on standard input are done already."""
+    group, ending, done = sys.argv[1], sys.argv[2], set(json.loads(sys.stdin.read() or "[]"))
     with tempfile.TemporaryDirectory() as scratch:
         nodes = start_host(Path(scratch))
         import torch
@@ -31,7 +31,7 @@ def main() -> None:
         register_folders()
         torch.set_num_threads(1)
         for case in importlib.import_module(group).cases():
-            if case.name not in done:
+            if case.name not in done and case.name.endswith(ending):
                 print("ROW " + json.dumps(judge(case, nodes)), flush=True)
         print("DONE", flush=True)
 
