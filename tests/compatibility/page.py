@@ -26,8 +26,8 @@ architectures are ComfyUI's own classes, tiny and with random weights, calibrate
 PSNR says that nothing broke, not what a real model gains.
 
 **°** marks results of an earlier version of the method, whose default epsilon was 0.05: these cases have not
-been run again since. Predicted errors have also learned since how strongly a sampler swings; for Euler's
-method that changes nothing. Other samplers were run again after it in "Samplers and schedulers", and on the
+been run again since. Predicted errors have also learned since how strongly a sampler swings; that changes
+nothing for Euler's method. Other samplers were run again after it in "Samplers and schedulers", and on the
 newest host in "Architectures".
 """
 EARLIER = " °"
