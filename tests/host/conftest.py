@@ -10,6 +10,7 @@ import pytest
 import torch
 from comfy_host import start_host
 from host_inputs import conditioning, empty_latent
+from tiny_models import MODELS, TinyModel
 
 Sample = Callable[..., torch.Tensor]
 
@@ -28,6 +29,18 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 def wan(host: ModuleType) -> Any:
     """The tiny Wan model, a fresh ModelPatcher."""
     return host.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet("tiny_wan.safetensors", "default")[0]
+
+
+@pytest.fixture(scope="session")
+def required(host: ModuleType) -> Callable[[str], TinyModel]:
+    """Return a tiny model by its name, and skip where the host lacks it: older ones have no CogVideoX."""
+
+    def run(name: str) -> TinyModel:
+        if not MODELS[name].available():
+            pytest.skip(f"this host has no {MODELS[name].config_class}")
+        return MODELS[name]
+
+    return run
 
 
 @pytest.fixture(scope="session")

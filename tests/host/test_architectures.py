@@ -6,21 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import MODELS, sample, sampler_object
+from tiny_models import sample, sampler_object
 
 STEPS = 12
 OTHERS = ("ltxv", "cogvideox")
 
 
-def required(name):
-    """Return a tiny model; older hosts lack CogVideoX."""
-    if not MODELS[name].available():
-        pytest.skip(f"this host has no {MODELS[name].config_class}")
-    return MODELS[name]
-
-
 @pytest.fixture(params=OTHERS)
-def tiny(request, host):
+def tiny(request, required):
     """One of the models other than Wan."""
     return required(request.param)
 
@@ -36,7 +29,7 @@ def test_with_reuse_off_the_result_is_exactly_the_unpatched_one(host, patch, tin
 @pytest.mark.parametrize("name", ["wan", *OTHERS])
 @pytest.mark.parametrize("speed_up", [1.5, 2.0, 3.0])
 def test_a_wished_speed_up_is_reached_as_planned_and_the_clip_stays_near(
-    host, patch, records, name, speed_up
+    host, required, patch, records, name, speed_up
 ):
     tiny = required(name)
     model = tiny.load(host)
@@ -80,7 +73,7 @@ def test_calibrate_measures_along_the_models_own_sampler(host, patch, records, t
     assert records(patched)[-1].nfe == 5
 
 
-def test_the_raw_output_of_cogvideox_is_what_its_network_gave(host):
+def test_the_raw_output_of_cogvideox_is_what_its_network_gave(host, required):
     import comfy.patcher_extension
     from sencache.nodes.wrappers import raw_output
 
@@ -119,7 +112,7 @@ def test_a_runs_points_are_what_the_embedded_runner_assumes(host, wan):
 
 
 @pytest.mark.parametrize("model", OTHERS)
-def test_points_of_other_parameterisations_descend_and_weigh_every_step(host, model):
+def test_points_of_other_parameterisations_descend_and_weigh_every_step(host, required, model):
     import comfy.samplers
     from sencache.nodes.wrappers import points_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from host_inputs import patch_inputs
 from sencache.calibration import table as tables
-from tiny_models import MODELS, sample
+from tiny_models import sample
 
 SHIPPED = Path(__file__).resolve().parent.parent.parent / "tables"
 
@@ -29,11 +29,11 @@ def answered(*args, **kwargs):
 
 @pytest.mark.parametrize(("name", "sampler"), [("wan", "euler"), ("ltxv", "euler"), ("cogvideox", "void")])
 @pytest.mark.parametrize("settings", [{"epsilon": 0.05}, {"speed_up": 2.0}])
-def test_the_panel_predicts_the_decisions_of_the_run(host, name, sampler, settings):
+def test_the_panel_predicts_the_decisions_of_the_run(host, required, name, sampler, settings):
     from sencache.nodes.model_patch import SenCacheModelPatch
     from sencache.nodes.wrappers import KEY
 
-    tiny = MODELS[name]
+    tiny = required(name)
     table = f"{tiny.name}.safetensors"
     expected = answered(
         table, sampling={"steps": 20, "scheduler": "simple", "sampler": sampler, "cfg": 5.0}, **settings
@@ -49,11 +49,11 @@ def test_the_panel_predicts_the_decisions_of_the_run(host, name, sampler, settin
 
 
 @pytest.mark.parametrize("name", ["tiny_wan", "tiny_ltxv", "tiny_cogvideox"])
-def test_an_older_table_is_planned_as_one_that_names_its_sampling(host, name):
+def test_an_older_table_is_planned_as_one_that_names_its_sampling(host, required, name):
     from sencache.nodes.table_sampling import describe, sampling_of
 
     older = tables.load(SHIPPED / f"{name}.safetensors")
-    model = MODELS[name.removeprefix("tiny_")].load(host)
+    model = required(name.removeprefix("tiny_")).load(host)
     metadata = {key: value for key, value in older.metadata.items() if key not in describe(model)}
     newer = dataclasses.replace(older, metadata={**metadata, **describe(model)})
     own = model.get_model_object("model_sampling")
