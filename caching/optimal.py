@@ -100,6 +100,26 @@ def solve(
     return OptimalPlans(errors_of, damping, errors, evaluations, following)
 
 
+def at_even_distances(plans: OptimalPlans, count: int) -> OptimalPlans:
+    """Return the one plan that computes `count` evaluations at even distances, more where reuse is forbidden.
+
+    Held outputs between them give what a sampler of `count` steps gives. Its price is 0.
+    """
+    steps, window = len(plans.window_errors), plans.window
+    computed = {index * steps // count for index in range(count)} | {steps}
+    shape = (1, steps + 1, window + 1)
+    errors, evaluations, following = np.zeros(shape), np.zeros(shape, np.int64), np.ones(shape, np.int64)
+    for k in range(steps - 1, -1, -1):
+        wished = min(window, min(index for index in computed if index > k) - k)
+        for gap in range(window + 1):
+            possible = np.flatnonzero(np.isfinite(plans.window_errors[k, gap, 1 : wished + 1]))
+            distance = int(possible[-1]) + 1
+            following[0, k, gap] = distance
+            errors[0, k, gap] = plans.window_errors[k, gap, distance] + errors[0, k + distance, distance]
+            evaluations[0, k, gap] = 1 + evaluations[0, k + distance, distance]
+    return OptimalPlans(plans.window_errors, plans.damping, errors, evaluations, following)
+
+
 def _reached(values: Array, length: int) -> Array:
     """Fill up to `length` with infinity: nothing lies behind the last evaluation."""
     return np.pad(values, (0, length - len(values)), constant_values=np.inf)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from ..calibration.table import SensitivityTable
 from .config import SenCacheConfig, Zones
 from .follower import PlanFollower
-from .optimal import OptimalPlans, solve
+from .optimal import OptimalPlans, at_even_distances, solve
 from .points import RunPoints
 from .policy import HOLDING_SHARE, Action, Decision, Distance, Reason, decide
 
 UNRELIABLE = 0.08
+UNFORESEEABLE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -64,6 +65,7 @@ def follower(
 
     Where that plan is predicted to err by more than `UNRELIABLE`, the outputs that a line would be drawn
     through are themselves too far off, and as many evaluations are planned for holding the last output.
+    Past `UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
     """
     plans = optimal_plans(config, zones, table, points)
     if config.speed_up > 0:
@@ -74,6 +76,8 @@ def follower(
     if config.forecast == "linear" and follow.tolerance > UNRELIABLE * points.swing:
         holding = replace(config, forecast="hold", speed_up=len(points.sigmas) / follow.planned)
         return follower(holding, zones, table, points)
+    if follow.forecast == "hold" and follow.tolerance > UNFORESEEABLE * points.swing:
+        return PlanFollower(at_even_distances(plans, follow.planned), points, 0, "hold")
     return follow
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.follower import PlanFollower
-from sencache.caching.optimal import PRICES, solve
+from sencache.caching.optimal import PRICES, at_even_distances, solve
 from sencache.caching.plan import effective, follower, simulate
 from sencache.caching.points import RunPoints, step_weights
 from sencache.caching.policy import Reason
 from sencache.caching.run import SamplingRun
 from sencache.calibration.modes import from_outputs
 from sencache.calibration.table import SensitivityTable
-from sencache.tests.toy_runs import EVERYWHERE, begin, points_at
+from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, begin, euler, points_at
 
 STEPS = 9
 SIGMAS = [1 - step / STEPS for step in range(STEPS)]
@@ -257,3 +257,36 @@ def test_where_a_line_would_err_too_far_the_output_is_held(monkeypatch):
     assert far.stored_tensors <= 2
     assert far.follow.planned <= near.follow.planned
     assert follow(bent_table(), speed_up=2.0, forecast="hold").config.forecast == "hold"
+
+
+def even_plan(count: int, max_reuse: int = 20, allowed=lambda sigma: True) -> list[int]:
+    columns = bent_table().modes.guided(TIMES, 1.0).numpy()
+    plans = solve(columns, points_at(SIGMAS, TIMES), max_reuse, False, allowed)
+    even = at_even_distances(plans, count)
+    computed = even.computed(0)
+    assert even.evaluations[0, 0, 0] == len(computed)
+    assert even.errors[0, 0, 0] == pytest.approx(error_of(tuple(computed), points_at(SIGMAS, TIMES), False))
+    return computed
+
+
+def test_even_distances_keep_the_range_and_n():
+    assert even_plan(3) == [0, 3, 6]
+    assert even_plan(4) == [0, 2, 4, 6]
+    assert even_plan(9) == list(range(9))
+    assert even_plan(2, max_reuse=2) == [0, 3, 4, 7]
+    assert even_plan(3, allowed=lambda sigma: sigma > 0.5) == [0, 3, 5, 6, 7, 8]
+
+
+def test_beyond_what_a_table_can_foresee_a_run_is_one_of_fewer_steps(monkeypatch):
+    from sencache.caching import plan
+
+    monkeypatch.setattr(plan, "UNRELIABLE", 0.0)
+    foreseen = simulate(SenCacheConfig(speed_up=3.0), EVERYWHERE, bent_table(), points_at(SIGMAS, TIMES))
+    monkeypatch.setattr(plan, "UNFORESEEABLE", foreseen.predicted_error * 0.99)
+    run = follow(bent_table(), speed_up=3.0)
+    network = LinearNetwork(gain=-3.0, slope=-0.002)
+    start = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+    reused = euler(network, start, [*SIGMAS, 0.0], run)
+    assert network.evaluations == 3 == run.follow.planned
+    fewer = euler(LinearNetwork(gain=-3.0, slope=-0.002), start, [*SIGMAS[::3], 0.0])
+    assert torch.allclose(reused, fewer, rtol=1e-5)
