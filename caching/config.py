@@ -8,6 +8,7 @@ from dataclasses import dataclass
 RULES = ("plan", "joint", "paper")
 FORECASTS = ("linear", "hold")
 CACHE_DEVICES = ("model", "cpu")
+LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +39,34 @@ class SenCacheConfig:
     def __post_init__(self) -> None:
         for name, allowed in (("rule", RULES), ("forecast", FORECASTS), ("cache_device", CACHE_DEVICES)):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
+                raise ValueError(f"{name} is {self._shown(name)}; it must be one of {', '.join(allowed)}")
         for name in ("epsilon", "strict_epsilon"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; it must be a finite number from 0 up")
-        if not (self.speed_up == 0 or (math.isfinite(self.speed_up) and self.speed_up >= 1)):
-            raise ValueError(f"speed_up is {self.speed_up}; it must be 0 (by epsilon) or from 1 up")
+            if not 0 <= self._number(name) < math.inf:
+                raise ValueError(f"{name} is {self._shown(name)}; it must be a finite number from 0 up")
+        speed_up = self._number("speed_up")
+        if not (speed_up == 0 or 1 <= speed_up < math.inf):
+            raise ValueError(f"speed_up is {self._shown('speed_up')}; it must be 0 (by epsilon) or from 1 up")
         for name in ("start_percent", "end_percent", "strict_percent"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+            if not 0 <= self._number(name) <= 1:
+                raise ValueError(f"{name} is {self._shown(name)}; it must lie between 0 and 1")
         if not (isinstance(self.max_reuse, int) and self.max_reuse >= 0):
-            raise ValueError(f"max_reuse is {self.max_reuse!r}; it must be a whole number from 0 up")
+            raise ValueError(f"max_reuse is {self._shown('max_reuse')}; it must be a whole number from 0 up")
+
+    def _number(self, name: str) -> float:
+        """Return a setting that has to be a number; NaN, which no limit allows, where it is none."""
+        value = getattr(self, name)
+        try:
+            return float(value) if isinstance(value, int | float) else math.nan
+        except OverflowError:  # a whole number beyond every float
+            return math.nan
+
+    def _shown(self, name: str) -> str:
+        """Return a setting's value as text, cut off where a stranger's workflow made it long."""
+        try:
+            text = repr(getattr(self, name))
+        except ValueError:  # Python writes out no whole number of more than 4300 digits
+            return "a number of thousands of digits"
+        return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
 
     @property
     def reuses(self) -> bool:

@@ -157,7 +157,7 @@ class SenCacheModelPatch(io.ComfyNode):
                 cache_device=cache_device,
             )
             chosen = _choose(model, str(table), sensitivity, str(embedded_table))
-        except (TableError, ValueError, TypeError, OverflowError) as error:
+        except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
         if not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)

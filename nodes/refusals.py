@@ -10,6 +10,4 @@ def refusal(node: str, error: Exception) -> str:
     text = "".join(letter if letter.isprintable() else "?" for letter in str(error)).rstrip(".")
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
-    if isinstance(error, TypeError | OverflowError):
-        text = f"an input is of the wrong kind or size ({text}); set it to what its tooltip says"
     return f"{node}: {text}."

@@ -10,6 +10,7 @@ from host_inputs import conditioning
 from judge import Case, HostLacksError, Scene, replaced
 from random_models import ARCHITECTURES
 from scenes import LATENT, changed_first, ksample, node, on_wan
+from tiny_models import MODELS
 from torch import Tensor
 
 PROMPTS, WINDOWS = "Conditioning", "Context windows"
@@ -178,6 +179,31 @@ def _windows(schedule: str, **changed: Any) -> Case:
     return changed_first(WINDOWS, schedule + shown, change, latent_image=empty)
 
 
+def _guided_frame(frame: int, strength: float) -> Case:
+    """Make a case of LTX-Video with a guide at a frame: its tokens are appended behind the video's."""
+
+    def make(nodes: Any) -> Scene:
+        tiny = MODELS["ltxv"]
+        guide = nodes.NODE_CLASS_MAPPINGS.get("LTXVAddGuide")
+        if guide is None or not hasattr(guide, "append_keyframe"):
+            raise HostLacksError("no LTXVAddGuide.append_keyframe")
+        picture = torch.randn(1, *tiny.latent_shape[1:], generator=torch.Generator().manual_seed(8))
+
+        def sample(model: Any) -> Tensor:
+            latent = torch.zeros(tiny.latent_shape)
+            mask = torch.ones(1, 1, latent.shape[2], 1, 1)
+            positive, negative, latent, mask = guide.append_keyframe(
+                tiny.conditioning(2), tiny.conditioning(0), frame, latent, mask,
+                picture[:, :, :1], strength, (8, 32, 32),
+            )  # fmt: skip
+            guided = {"samples": latent, "noise_mask": mask}
+            return ksample(nodes, model, positive=positive, negative=negative, latent_image=guided)
+
+        return Scene((tiny.load(nodes),), sample)
+
+    return Case(PROMPTS, f"LTX-Video, a guide of strength {strength:g} at frame {frame}", make)
+
+
 def _average(nodes: Any, model: Any) -> Tensor:
     mixed = node(
         nodes, "ConditioningAverage", conditioning_to=conditioning(2), conditioning_from=conditioning(5),
@@ -206,4 +232,5 @@ def cases() -> list[Case]:
         _windows("standard_static", split_conds_to_windows=True),
     ]  # fmt: skip
     listed = [on_wan(PROMPTS, name, sample) for name, sample in prompts.items()]
-    return listed + [_controlled(0.0, 1.0), _controlled(0.0, 0.5)] + windows
+    others = [_guided_frame(8, 1.0), _guided_frame(16, 0.6), _controlled(0.0, 1.0), _controlled(0.0, 0.5)]
+    return listed + others + windows

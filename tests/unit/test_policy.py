@@ -141,6 +141,17 @@ def test_before_the_strict_zones_end_the_strict_epsilon_is_the_budget():
         ({"start_percent": 1.5}, "start_percent is 1.5; it must lie between 0 and 1"),
         ({"end_percent": -0.5}, "end_percent is -0.5; it must lie between 0 and 1"),
         ({"strict_percent": math.nan}, "strict_percent is nan; it must lie between 0 and 1"),
+        ({"epsilon": "0.5"}, "epsilon is '0.5'; it must be a finite number from 0 up"),
+        ({"epsilon": None}, "epsilon is None; it must be a finite number from 0 up"),
+        ({"speed_up": [2.0]}, "speed_up is [2.0]; it must be 0 (by epsilon) or from 1 up"),
+        ({"speed_up": 0.5}, "speed_up is 0.5; it must be 0 (by epsilon) or from 1 up"),
+        ({"end_percent": {}}, "end_percent is {}; it must lie between 0 and 1"),
+        ({"rule": ["plan"]}, "rule is ['plan']; it must be one of plan, joint, paper"),
+        (
+            {"strict_epsilon": -(10**5000)},
+            "strict_epsilon is a number of thousands of digits; it must be a finite number from 0 up",
+        ),
+        ({"rule": "x" * 10**6}, f"rule is '{'x' * 59} ...; it must be one of plan, joint, paper"),
     ],
 )
 def test_settings_out_of_bounds_are_refused_with_the_value_and_what_is_allowed(settings, message):
