@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from .forecast import HISTORY, ServedStep, combine, missed_weights, weights
+
+
+CLOSE = 1e-4  # of a time: samplers reach one sigma by two ways, and rounding tells them apart
 
 
 @dataclass(slots=True)
@@ -41,15 +45,24 @@ class Branch:
         self.served.append(step)
         return served
 
-    def store(self, forecast: str, output: Tensor, time: float, coming: float, corrects: bool) -> None:
+    def store(
+        self,
+        forecast: str,
+        output: Tensor,
+        time: float,
+        coming: float,
+        corrects: bool,
+        apart: float = 0.0,
+    ) -> None:
         """Keep an output computed at a time; the oldest beyond what the forecast needs goes.
 
-        A second output at one time, as second-order samplers ask for, takes the place of the first: a line
-        needs two times. `corrects` says whether to make up for what was served before it.
+        A second output at about one time, as second-order samplers ask for, takes the place of the first: a
+        line through two that lie close would go anywhere. `apart` is how far from it an output has to lie not
+        to do so. `corrects` says whether to make up for what was served before it.
         """
         self._settle(forecast, output, time, corrects)
         self.coming = coming
-        if self.times and self.times[-1] == time:
+        if self.times and math.isclose(self.times[-1], time, rel_tol=CLOSE, abs_tol=apart):
             del self.outputs[-1], self.times[-1]
         while len(self.outputs) >= HISTORY[forecast]:
             del self.outputs[0], self.times[0]

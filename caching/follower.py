@@ -38,6 +38,11 @@ class PlanFollower:
         self._single = self._single and step != self._latest
         self._latest = step
 
+    def step_length(self, sigma: float) -> float:
+        """Return how far sampling comes by the step in which an evaluation at `sigma` lies."""
+        step = self._step(sigma)
+        return [*self._points.progress[1:], 1.0][step] - self._points.progress[step]
+
     def _step(self, sigma: float) -> int:
         return max(0, int(np.searchsorted(self._sigmas, -sigma * (1 - 1e-5), side="right")) - 1)
 

@@ -46,8 +46,11 @@ class OptimalPlans:
         return int(np.flatnonzero(self.errors[:, 0, 0] <= epsilon * epsilon).max(initial=0))
 
     def within_evaluations(self, count: float) -> int:
-        """Return the lowest price whose plan computes at most `count` evaluations; the highest if none."""
-        reached = self.evaluations[:, 0, 0] <= count
+        """Return the lowest price whose plan computes at most `count` evaluations; the highest if none.
+
+        `count` may be the quotient of a whole number and a speed-up, rounded.
+        """
+        reached = self.evaluations[:, 0, 0] <= count + 1e-9
         return int(reached.argmax()) if reached.any() else len(reached) - 1
 
     def next_computed(self, price: int, k: int, gap: int) -> int:

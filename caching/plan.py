@@ -38,13 +38,14 @@ class Plan:
         return len(self.decisions) / max(1, self.nfe)
 
 
-def effective(config: SenCacheConfig, table: SensitivityTable, sigmas: Sequence[float]) -> SenCacheConfig:
+def effective(config: SenCacheConfig, table: SensitivityTable, progress: Sequence[float]) -> SenCacheConfig:
     """Return the settings that a table and a run allow.
 
-    Without modes, or where sigma goes up, nothing can be planned: the joint rule works in the plan's place.
+    `progress [K]` is that of every step. Without modes, or where it does not rise from step to step (sigma
+    goes up, or lies above all that the model knows), nothing can be planned: the joint rule takes over.
     """
-    descends = all(after < before for before, after in zip(sigmas, sigmas[1:], strict=False))
-    possible = table.modes is not None and descends and len(sigmas) > 0
+    rises = all(after > before for before, after in zip(progress, progress[1:], strict=False))
+    possible = table.modes is not None and rises and len(progress) > 0
     return config if possible or config.rule != "plan" else replace(config, rule="joint")
 
 
@@ -86,7 +87,7 @@ def simulate(config: SenCacheConfig, zones: Zones, table: SensitivityTable, poin
 
     Raises ValueError where the table does not hold what the prediction needs.
     """
-    config = effective(config, table, points.sigmas)
+    config = effective(config, table, points.progress)
     if config.rule != "plan":
         return _plan_for_speed_up(config, zones, table, points)
     follow = follower(config, zones, table, points)

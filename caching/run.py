@@ -121,9 +121,9 @@ class SamplingRun:
             return Decision(Action.COMPUTE, reason, predicted, follow.tolerance)
         if sensitivity.latent_drift is not None:
             expected = UNUSUAL_MOVE * sensitivity.latent_drift * distance.time
-            # not max(): it would turn a broken latent's NaN into 0
-            beyond = [moved - expected for moved in distance.latent if not moved <= expected]
-            self._unexplained += sum(beyond) / max(1, len(beyond)) * sensitivity.latent_sensitivity
+            # as in the other rules the sample that moves most decides; a broken one's NaN counts as that
+            beyond = max(math.inf if math.isnan(moved) else moved for moved in distance.latent) - expected
+            self._unexplained += max(0.0, beyond) * sensitivity.latent_sensitivity
             predicted = math.hypot(predicted or 0.0, self._unexplained * follow.importance(sigma))
         if not (predicted or 0.0) <= max(follow.tolerance, self.config.epsilon):
             return Decision(Action.COMPUTE, Reason.OVER_BUDGET, predicted, follow.tolerance)
@@ -184,8 +184,17 @@ class SamplingRun:
         """The current evaluation's sigma."""
         return self._evaluations[-1].sigma
 
+    @property
+    def holds_denoised(self) -> bool:
+        """Whether denoised latents are stored and served in place of raw outputs: a plan that holds does so.
+
+        Held, they give what a sampler of fewer steps gives whatever the network predicts (ours); raw outputs
+        do that for flow models alone. The paper's rule holds raw outputs.
+        """
+        return self.follow is not None and self.config.forecast == "hold"
+
     def serve(self, branch: Hashable, device: torch.device) -> Tensor:
-        """Return a branch's forecast raw output at the current evaluation, a new tensor on `device`."""
+        """Return a branch's forecast output at the current evaluation, a new tensor on `device`."""
         self._x = None  # only compute_instead needs it; the run should not hold a latent between evaluations
         step = ServedStep(self._time, 0.0, 1.0)
         if self.follow is not None:
@@ -193,14 +202,15 @@ class SamplingRun:
         return self._branches[branch].serve(self.config.forecast, step, device)
 
     def store(self, branch: Hashable, output: Tensor) -> None:
-        """Keep a copy of a branch's raw output at this evaluation."""
+        """Keep a copy of a branch's output at this evaluation, denoised where `holds_denoised`, else raw."""
         if not self.config.reuses:
             return
-        coming, corrects = 0.0, False
+        coming, corrects, apart = 0.0, False, 0.0
         if self.follow is not None:
             coming, corrects = self.follow.coming_weight(), self.follow.corrects(self.sigma)
+            apart = self.follow.step_length(self.sigma) / 2
         stored = self._branches.setdefault(branch, Branch())
-        stored.store(self.config.forecast, self._parked(output), self._time, coming, corrects)
+        stored.store(self.config.forecast, self._parked(output), self._time, coming, corrects, apart)
         stored.evaluation = len(self._evaluations)
 
     @property

@@ -134,6 +134,10 @@ def same_origin(headers: Any) -> bool:
     origin = headers.get("Origin")
     if origin is None:
         return True
-    asked = urllib.parse.urlsplit("//" + headers.get("Host", ""))
-    shown = urllib.parse.urlsplit(origin)
-    return (shown.hostname, shown.port or asked.port) == (asked.hostname, asked.port or shown.port)
+    try:
+        shown = urllib.parse.urlsplit(origin)
+        asked = urllib.parse.urlsplit(f"{shown.scheme}://{headers.get('Host', '')}")
+        usual = {"http": 80, "https": 443}.get(shown.scheme)
+        return (shown.hostname, shown.port or usual) == (asked.hostname, asked.port or usual)
+    except ValueError:  # no address at all
+        return False

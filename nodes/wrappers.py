@@ -168,7 +168,8 @@ class Patch:
 
         `cfg` is None for guiders with guidance of another kind; then the calibrated one is taken.
         """
-        config, table = effective(self.config, self.table, sigmas[:-1].tolist()), self.table
+        axis, table = progress_of(model_sampling), self.table
+        config = effective(self.config, table, [axis(sigma) for sigma in sigmas[:-1].tolist()])
         zones, follow = zones_of(model_sampling, config), None
         if config.reuses and (config.rule == "plan" or config.speed_up > 0):
             calibrated = float(table.metadata.get("cfg", 1.0))
@@ -178,7 +179,7 @@ class Patch:
                 follow = follower(config, zones, table, points)
             else:
                 config = simulate(config, zones, table, points).config
-        return SamplingRun(config, table, zones, progress=progress_of(model_sampling), follow=follow)
+        return SamplingRun(config, table, zones, progress=axis, follow=follow)
 
     def _report(self, run: SamplingRun, complete: bool) -> RunRecord:
         context = get_executing_context()
@@ -226,17 +227,21 @@ class Patch:
         state.calls += 1
         wanted = [branch for branch in branches if branch is not None]
         if run.decision.reuse and run.can_serve(wanted):
+            served = [None if branch is None else run.serve(branch, x_in.device) for branch in branches]
             return [
                 torch.zeros_like(x_in)
-                if branch is None
-                else sampling.calculate_denoised(timestep, run.serve(branch, x_in.device), x_in)
-                for branch in branches
+                if output is None
+                else output
+                if run.holds_denoised
+                else sampling.calculate_denoised(timestep, output, x_in)
+                for output in served
             ]
         run.compute_instead()
         outputs = executor(model, conds, x_in, timestep, model_options)
         for branch, denoised in zip(branches, outputs, strict=True):
             if branch is not None:
-                run.store(branch, raw_output(sampling, timestep, denoised, x_in))
+                stored = denoised if run.holds_denoised else raw_output(sampling, timestep, denoised, x_in)
+                run.store(branch, stored)
         return outputs
 
 

@@ -34,10 +34,10 @@ def version_of(host: Path) -> str:
     return found.group(1)
 
 
-def walk(host: Path, group: str, ending: str, rows: dict[str, dict[str, Any]], file: Path) -> bool:
+def walk(host: Path, group: str, named: str, rows: dict[str, dict[str, Any]], file: Path) -> bool:
     """Judge a group's open cases in a process of its own, keeping every row; tell whether it ended."""
     done = [row["name"] for row in rows.values() if row["file"] == group and not row.get("again")]
-    command = [sys.executable, str(HERE / "worker.py"), group, ending]
+    command = [sys.executable, str(HERE / "worker.py"), group, named]
     environment = {**os.environ, "COMFYUI_PATH": str(host), "OMP_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
@@ -70,7 +70,7 @@ def main() -> None:
         "--hosts", nargs="+", type=Path, default=[], help="ComfyUI folders; none: only the page"
     )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--ending", default="", help="only cases whose names end so, such as ', simple'")
+    parser.add_argument("--named", default="", help="only cases whose names this regular expression finds")
     parser.add_argument("--again", action="store_true", help="judge these cases anew")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -80,9 +80,9 @@ def main() -> None:
         rows = load(file)
         if arguments.again:
             for row in rows.values():
-                row["again"] = row["file"] in arguments.groups and row["name"].endswith(arguments.ending)
+                row["again"] = row["file"] in arguments.groups and bool(re.search(arguments.named, row["name"]))
         for group in arguments.groups:
-            broken += [] if walk(host.resolve(), group, arguments.ending, rows, file) else [group]
+            broken += [] if walk(host.resolve(), group, arguments.named, rows, file) else [group]
     hosts = {file.stem: list(load(file).values()) for file in RESULTS.glob("*.json")}
     failed = write_page(hosts, RESULTS / "compatibility.md")
     for name in broken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -20,8 +21,8 @@ from comfy_host import start_host  # noqa: E402 - its folder has just been put o
 
 
 def main() -> None:
-    """Judge the cases of one group whose names end so; those on standard input are done already."""
-    group, ending, done = sys.argv[1], sys.argv[2], set(json.loads(sys.stdin.read() or "[]"))
+    """Judge a group's cases whose names an expression finds; those on standard input are done already."""
+    group, named, done = sys.argv[1], sys.argv[2], set(json.loads(sys.stdin.read() or "[]"))
     with tempfile.TemporaryDirectory() as scratch:
         nodes = start_host(Path(scratch))
         import torch
@@ -31,7 +32,7 @@ def main() -> None:
         register_folders()
         torch.set_num_threads(1)
         for case in importlib.import_module(group).cases():
-            if case.name not in done and case.name.endswith(ending):
+            if case.name not in done and re.search(named, case.name):
                 print("ROW " + json.dumps(judge(case, nodes)), flush=True)
         print("DONE", flush=True)
 

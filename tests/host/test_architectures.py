@@ -46,6 +46,21 @@ def test_a_wished_speed_up_is_reached_as_planned_and_the_clip_stays_near(
         assert record.predicted_error > 0
 
 
+@pytest.mark.parametrize(("name", "sampler"), [("wan", "euler"), ("ltxv", "euler"), ("cogvideox", "void")])
+def test_where_nothing_can_be_foreseen_a_run_is_one_of_fewer_steps(
+    host, required, patch, records, name, sampler
+):
+    tiny = required(name)
+    model = tiny.load(host)
+    patched = patch(model, speed_up=4.0)
+    result = sample(host, patched, tiny, 2, 5, sampler, 8, 5.0)
+    computed = [index for index, one in enumerate(records(patched)[-1].evaluations) if not one.decision.reuse]
+    assert computed == [0, 4]
+    fewer = sample(host, model, tiny, 2, 5, sampler, 2, 5.0)
+    apart = (result - fewer).square().mean().sqrt().item()
+    assert apart < 0.02 * fewer.std().item()
+
+
 def test_the_shipped_table_is_found_by_itself_and_belongs_to_the_model_alone(host, patch, tiny):
     patched = patch(tiny.load(host))
     assert patched.get_attachment("sencache") is not None

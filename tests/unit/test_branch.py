@@ -54,6 +54,25 @@ def test_what_was_lacked_is_made_up_for_by_the_next_reused_evaluations_in_equal_
     assert branch.owed is None  # both weights together were what was coming: all is paid
 
 
+@pytest.mark.parametrize("apart", [0.0, 3e-8, 5e-5])
+def test_outputs_at_nearly_one_time_count_as_one(apart):
+    """Ancestral samplers reach one sigma by two ways; the line through the two would go anywhere."""
+    branch = Branch()
+    stored(branch, 0.5)
+    stored(branch, 1.0)
+    branch.store("linear", parabola(1.0) + 0.1, 1.0 + apart, 1.0, False)
+    assert branch.times == [0.5, 1.0 + apart]
+    assert served(branch, 2.0) == pytest.approx(1.1 + 0.85 * 2.0, rel=1e-3)
+
+
+def test_outputs_closer_than_half_a_planned_step_count_as_one():
+    """Some samplers evaluate shortly before the next step, and then at it."""
+    branch = Branch()
+    for time in (0.0, 0.47, 0.5, 0.97, 1.0):
+        branch.store("linear", parabola(time), time, 1.0, False, apart=0.25)
+    assert branch.times == [0.5, 1.0]
+
+
 def test_what_was_not_served_as_planned_stays_owed():
     branch = after_a_line()
     served(branch, 2.5, weight=0.25)
@@ -116,6 +135,23 @@ def sampled(corrects: bool, monkeypatch: pytest.MonkeyPatch, speed_up: float) ->
             owes = run.stored_tensors > 3
         x = x - weight * output
     return x, run.follow.planned, owes
+
+
+@pytest.mark.parametrize("speed_up", [2.0, 4.0])
+def test_a_sampler_that_evaluates_twice_a_step_is_served_lines_between_steps(speed_up):
+    points = points_at(SIGMAS, [1000 * sigma for sigma in SIGMAS])
+    config = SenCacheConfig(speed_up=speed_up)
+    follow = follower(config, EVERYWHERE, table_of_a_parabola(), points)
+    run = SamplingRun(config, table_of_a_parabola(), EVERYWHERE, lambda: 0.0, lambda s: 1 - s, follow)
+    off = []
+    for sigma in SIGMAS:
+        for at, noise in ((sigma, 0.0), (sigma - 0.97 / STEPS, 0.02)):  # the second all but at the next step
+            output = parabola(1 - at) + noise
+            if begin(run, torch.zeros(1, 2), at).reuse:
+                off.append(float((run.serve("cond", CPU) - output).abs().max()))
+            else:
+                run.store("cond", output)
+    assert len(off) > 8 and max(off) < 0.4  # a line through the two of one step would be off by 1 and more
 
 
 def test_correcting_brings_a_run_much_nearer_to_the_uncached_one(monkeypatch):

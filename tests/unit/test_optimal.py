@@ -184,9 +184,15 @@ def test_a_latent_that_moves_far_more_than_in_calibration_is_computed():
     begin(noisy, torch.zeros(1, 4), SIGMAS[0])
     decision = begin(noisy, torch.full((1, 4), 9.0), SIGMAS[1])
     assert decision.reason is Reason.OVER_BUDGET and decision.score > decision.budget
-    broken = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
-    begin(broken, torch.zeros(1, 4), SIGMAS[0])
-    assert not begin(broken, torch.full((1, 4), math.nan), SIGMAS[1]).reuse
+    batch = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
+    begin(batch, torch.zeros(99, 4), SIGMAS[0])
+    moved = torch.zeros(99, 4)
+    moved[7] = 9.0
+    assert begin(batch, moved, SIGMAS[1]) == decision  # one sample is as much as all of them
+    for good in (0.0, 0.1):
+        broken = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
+        begin(broken, torch.zeros(2, 4), SIGMAS[0])
+        assert not begin(broken, torch.tensor([[good] * 4, [math.nan] * 4]), SIGMAS[1]).reuse
 
 
 def test_a_changed_shape_starts_the_plan_anew():
@@ -197,16 +203,27 @@ def test_a_changed_shape_starts_the_plan_anew():
     assert begin(run, torch.zeros(1, 6), SIGMAS[3]).reuse
 
 
-def test_without_modes_or_with_sigmas_that_go_up_the_joint_rule_works():
+def test_without_modes_or_where_progress_does_not_rise_the_joint_rule_works():
     with_modes, without = bent_table(), bent_table()
     object.__setattr__(without, "modes", None)
-    config = SenCacheConfig()
-    assert effective(config, with_modes, SIGMAS) is config
-    assert effective(config, without, SIGMAS).rule == "joint"
-    assert effective(config, with_modes, [1.0, 0.5, 0.7]).rule == "joint"
-    assert effective(SenCacheConfig(rule="paper"), without, SIGMAS).rule == "paper"
+    config, progress = SenCacheConfig(), points_at(SIGMAS, TIMES).progress
+    assert effective(config, with_modes, progress) is config
+    assert effective(config, without, progress).rule == "joint"
+    assert effective(config, with_modes, [0.0, 0.5, 0.3]).rule == "joint"  # sigma goes up
+    assert effective(config, with_modes, [0.0, 0.0, 0.3]).rule == "joint"  # sigmas above all that is known
+    assert effective(SenCacheConfig(rule="paper"), without, progress).rule == "paper"
     with pytest.raises(ValueError, match="without output modes"):
         follower(config, EVERYWHERE, without, points_at(SIGMAS, TIMES))
+
+
+@pytest.mark.parametrize("steps", [58, *range(1, 100, 7)])
+def test_as_many_evaluations_as_the_plan_has_are_held_whatever_the_quotient_rounds_to(steps):
+    sigmas = [1 - step / steps for step in range(steps)]
+    points = points_at(sigmas, [1000 * sigma for sigma in sigmas])
+    columns = bent_table().modes.guided(points.timesteps, 1.0).numpy()
+    plans = solve(columns, points, 99, True, lambda sigma: True)
+    for count in range(1, steps + 1):
+        assert plans.within_evaluations(steps / (steps / count)) == plans.within_evaluations(count)
 
 
 def test_a_run_that_plans_needs_a_plan():
