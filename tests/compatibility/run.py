@@ -47,6 +47,11 @@ def walk(host: Path, group: str, named: str, rows: dict[str, dict[str, Any]], fi
         finished = False
         for line in tqdm(process.stdout, desc=f"{version_of(host)} {group}", unit="case"):
             finished |= line.startswith("DONE")
+            if line.startswith("CASES "):
+                names = json.loads(line[6:])
+                gone = [row for row in rows.values() if row["file"] == group and row["name"] not in names]
+                for row in gone:
+                    del rows[f"{row['group']}: {row['name']}"]
             if line.startswith("ROW "):
                 row = {"file": group, **json.loads(line[4:])}
                 rows[f"{row['group']}: {row['name']}"] = row
@@ -80,7 +85,8 @@ def main() -> None:
         rows = load(file)
         if arguments.again:
             for row in rows.values():
-                row["again"] = row["file"] in arguments.groups and bool(re.search(arguments.named, row["name"]))
+                found = re.search(arguments.named, row["name"]) is not None
+                row["again"] = found and row["file"] in arguments.groups
         for group in arguments.groups:
             broken += [] if walk(host.resolve(), group, arguments.named, rows, file) else [group]
     hosts = {file.stem: list(load(file).values()) for file in RESULTS.glob("*.json")}

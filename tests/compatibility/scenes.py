@@ -15,14 +15,19 @@ STEPS, CFG = 16, 4.0
 LATENT = (1, 16, 4, 8, 8)
 
 
-def node(nodes: Any, name: str, **inputs: Any) -> Any:
-    """Run one of the host's nodes, of the old API or the new, and return its first output."""
+def outputs_of(nodes: Any, name: str, **inputs: Any) -> tuple[Any, ...]:
+    """Run one of the host's nodes, of the old API or the new, and return its outputs."""
     found = nodes.NODE_CLASS_MAPPINGS.get(name)
     if found is None:
         raise HostLacksError(f"no node {name}")
     if hasattr(found, "define_schema"):
-        return found.execute(**inputs).args[0]
-    return getattr(found(), found.FUNCTION)(**inputs)[0]
+        return found.execute(**inputs).args
+    return getattr(found(), found.FUNCTION)(**inputs)
+
+
+def node(nodes: Any, name: str, **inputs: Any) -> Any:
+    """Run one of the host's nodes and return its first output."""
+    return outputs_of(nodes, name, **inputs)[0]
 
 
 def wan(nodes: Any) -> Any:

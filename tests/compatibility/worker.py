@@ -31,7 +31,9 @@ def main() -> None:
 
         register_folders()
         torch.set_num_threads(1)
-        for case in importlib.import_module(group).cases():
+        cases = importlib.import_module(group).cases()
+        print("CASES " + json.dumps([case.name for case in cases]), flush=True)
+        for case in cases:
             if case.name not in done and re.search(named, case.name):
                 print("ROW " + json.dumps(judge(case, nodes)), flush=True)
         print("DONE", flush=True)

@@ -17,7 +17,7 @@ import pytest
 from judge import HOST_LACKS, OK, Case, judge
 
 SLOW = ("inductor", "standard_uniform", "looped_uniform", "relative", "freenoise", "split_conds")
-REUSED_LITTLE = ("restarts", "one step", "four steps")
+REUSED_LITTLE = ("restarts", "one step", "four steps", "KarrasScheduler")
 
 
 def everyday(module) -> list:

@@ -62,7 +62,7 @@ class Architecture:
     def _known(self) -> dict[str, Any]:
         """Return the network's settings without those that only newer hosts know, which are off here."""
         names = {"hunyuan_video": "HunyuanVideoParams", "flux": "FluxParams"}
-        kind = self.network["image_model"]
+        kind = self.network.get("image_model")
         if kind not in names:
             return dict(self.network)
         module = importlib.import_module(f"comfy.ldm.{kind}.model")
@@ -119,6 +119,10 @@ def _given_image(channels: int, frames: int, size: int) -> Callable[[int], dict[
         return {"concat_latent_image": image, "concat_mask": mask}
 
     return extras
+
+
+def _first_frame(seed: int) -> dict[str, Any]:
+    return {"concat_latent_image": _seeded((1, 4, 8, 8), 11), "motion_bucket_id": 100 + seed}
 
 
 def _vace(seed: int) -> dict[str, Any]:
@@ -207,6 +211,14 @@ _COGVIDEOX = {
     "time_embed_dim": 64, "num_layers": 2, "max_text_seq_length": TOKENS, "patch_size_t": 2,
     "use_rotary_positional_embeddings": True, "patch_bias": False,
 }  # fmt: skip
+_SVD = {
+    "model_channels": 64, "in_channels": 8, "out_channels": 4, "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2], "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
+    "transformer_depth_middle": 1, "use_spatial_transformer": True, "use_linear_in_transformer": True,
+    "context_dim": TEXT, "adm_in_channels": 768, "num_classes": "sequential", "legacy": False,
+    "image_size": 8, "use_temporal_attention": True, "use_temporal_resblock": True, "video_kernel_size": [3, 1, 1],
+    "extra_ff_mix_layer": True, "merge_strategy": "learned_with_images", "merge_factor": 0.0,
+}  # fmt: skip
 _VIDEO = ((1, 16, 3, 8, 8),)
 
 ARCHITECTURES = (
@@ -243,6 +255,7 @@ ARCHITECTURES = (
     Architecture("Cosmos Predict2 I2V", "CosmosI2VPredict2", _PREDICT2, _VIDEO, masked=True),
     Architecture("Kandinsky 5", "Kandinsky5", _KANDINSKY, _VIDEO),
     Architecture("MiniMax H3", "MiniMaxH3", _MINIMAX, ((1, 24, 3, 8, 8), (1, 32, 2, 5))),
+    Architecture("Stable Video Diffusion", "SVD_img2vid", _SVD, ((4, 4, 8, 8),), extras=_first_frame),
     Architecture("Flux", "Flux", _FLUX, ((1, 16, 8, 8),)),
     Architecture("Qwen-Image", "QwenImage", _QWEN, ((1, 16, 1, 8, 8),)),
 )  # fmt: skip
