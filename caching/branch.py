@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .forecast import HISTORY, ServedStep, combine, missed_weights, weights
 
-
 CLOSE = 1e-4  # of a time: samplers reach one sigma by two ways, and rounding tells them apart
 
 

@@ -48,7 +48,7 @@ def swing(sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None
     The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers a
     swing, and the sampler the answer; so its square tells best how much further off than predicted a run
     ends (`tests/benchmarks/method.md`). 1 where it can't be told: samplers that add noise, that evaluate more
-    than once a step, or that are no function of the host's kind.
+    than once a step, that change the latent's size, or that are no function of the host's kind.
     """
     count = len(sigmas) - 1
     function = getattr(sampler, "sampler_function", None)
@@ -90,8 +90,11 @@ def _largest(
     except Exception as error:  # a sampler of another pack may need anything
         logger.debug("SenCache: the sampler's response could not be measured: %s", error)
         return None
-    traces = torch.stack([*impulses.seen, final.flatten()]).abs()
-    told = len(impulses.seen) == count and bool(traces.isfinite().all())
+    held = [*impulses.seen, final.flatten()]
+    if len(held) != count + 1 or any(len(one) != count + 1 for one in held):  # the size was changed
+        return None
+    traces = torch.stack(held).abs()
+    told = bool(traces.isfinite().all())
     return traces[:, :-1].amax(dim=0) if told and float(traces[:, -1].max()) < _NOISE else None
 
 

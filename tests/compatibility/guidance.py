@@ -102,6 +102,14 @@ def _beyond(nodes: Any, model: Any) -> Tensor:
     return guide(nodes, _cfg_guider(nodes, model), model, sigmas)
 
 
+def _grows(nodes: Any, model: Any) -> Tensor:
+    """Sample with the host's sampler that enlarges the latent on its way."""
+    inputs = {"scale_ratio": 1.5, "scale_steps": 4, "upscale_method": "bilinear"}
+    growing = node(nodes, "SamplerLCMUpscale", **inputs)
+    torch.manual_seed(4)  # it draws from the host's own generator
+    return guide(nodes, _cfg_guider(nodes, model), model, sampler=growing)
+
+
 def _slices(nodes: Any, model: Any) -> Tensor:
     latent = empty()
     for start, end, add, left in ((0, 5, "enable", "enable"), (5, 11, "disable", "enable"),
@@ -192,6 +200,7 @@ def cases() -> list[Case]:
         "KarrasScheduler, sigmas beyond the model's own": _beyond,
         "KSamplerAdvanced in three slices": _slices,
         "restarts (sigma goes up twice)": _restart, "two samplers, the second larger at denoise 0.5": _twice,
+        "SamplerLCMUpscale, another size at each of four steps": _grows,
         "four sizes in turn": _in_turn, "denoise 0.6": _denoise, "inpaint mask": _masked(half),
         "differential diffusion": _differential,
         "batch of 3": lambda nodes, model: ksample(nodes, model, latent_image=empty((3, 16, 4, 8, 8))),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from architectures import calibrated
+from architectures import sample as sample_architecture
 from comfy_host import TINY_MODELS
 from conditioning import hooked, lora
 from host_inputs import conditioning
 from judge import Case, HostLacksError, Scene, replaced
+from random_models import ARCHITECTURES
 from scenes import CFG, changed_after, changed_first, ksample, node, on_wan, wan
 from torch import Tensor
 
@@ -76,6 +79,48 @@ def _compiled(backend: str) -> Any:
     return lambda nodes, model: node(nodes, "TorchCompileModel", model=model, backend=backend)
 
 
+def _really_compiled(backend: str) -> Any:
+    """Compile, and make sure that sampling really runs compiled graphs."""
+
+    def change(nodes: Any, model: Any) -> Any:
+        from torch._dynamo.utils import counters
+
+        before = counters["stats"]["unique_graphs"]
+        torch._dynamo.reset()
+        compiled = _compiled(backend)(nodes, model)
+        ksample(nodes, compiled, steps=1)
+        if counters["stats"]["unique_graphs"] <= before:
+            raise RuntimeError("nothing was compiled")
+        return compiled
+
+    return change
+
+
+def _flux_shifted() -> Case:
+    """Make a case of Flux, measured at its own shift and sampled at another."""
+    architecture = next(one for one in ARCHITECTURES if one.name == "Flux")
+
+    def make(nodes: Any) -> Scene:
+        model = architecture.build()
+        table, text = calibrated(nodes, model, architecture)
+
+        def sample(model: Any) -> Tensor:
+            inputs = {"max_shift": 3.0, "base_shift": 0.5, "width": 1024, "height": 1024}
+            shifted = node(nodes, "ModelSamplingFlux", model=model, **inputs)
+            return sample_architecture(nodes, architecture, shifted)
+
+        return Scene((model,), sample, (table,), text)
+
+    return Case(SHIFT, "ModelSamplingFlux 3 after the patch (Flux)", make)
+
+
+def _in_fp32(nodes: Any, model: Any) -> Any:
+    import comfy.sd
+
+    weights = {name: value.float() for name, value in comfy.utils.load_torch_file(FILE).items()}
+    return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": torch.float32})
+
+
 def _several_devices(nodes: Any, model: Any) -> Tensor:
     """Evaluate the two branches in two threads, each on a model of its own, as several cards do."""
     try:
@@ -138,8 +183,10 @@ def cases() -> list[Case]:
         changed_first(SHIFT, "ModelSamplingSD3 3 before the patch", _shifted(3.0)),
         changed_after(SHIFT, "ModelSamplingSD3 3 after the patch", _shifted(3.0)),
         changed_after(SHIFT, "ModelSamplingSD3 12 after the patch", _shifted(12.0)),
+        _flux_shifted(),
     ]
     memory = [
+        changed_first(MEMORY, "fp32 weights", _in_fp32),
         _typed("bf16 weights", dtype=torch.bfloat16), _typed("fp16 weights", dtype=torch.float16),
         _typed("fp8_e4m3fn weights", dtype=torch.float8_e4m3fn),
         _typed("fp8_e5m2 weights", dtype=torch.float8_e5m2),
@@ -151,8 +198,9 @@ def cases() -> list[Case]:
         on_wan(MEMORY, "SamplerCustom", _custom_sampler),
     ]  # fmt: skip
     for backend in ("eager", "inductor"):
+        name = f"TorchCompileModel ({backend})"
         memory += [
-            changed_first(MEMORY, f"TorchCompileModel ({backend}) before the patch", _compiled(backend)),
-            changed_after(MEMORY, f"TorchCompileModel ({backend}) after the patch", _compiled(backend)),
+            changed_first(MEMORY, f"{name} before the patch", _really_compiled(backend)),
+            changed_after(MEMORY, f"{name} after the patch", _compiled(backend)),
         ]
     return loras + shifts + memory

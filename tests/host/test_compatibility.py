@@ -17,7 +17,7 @@ import pytest
 from judge import HOST_LACKS, OK, Case, judge
 
 SLOW = ("inductor", "standard_uniform", "looped_uniform", "relative", "freenoise", "split_conds")
-REUSED_LITTLE = ("restarts", "one step", "four steps", "KarrasScheduler")
+REUSED_LITTLE = ("restarts", "one step", "four steps", "KarrasScheduler", "SamplerLCMUpscale")
 
 
 def everyday(module) -> list:
@@ -28,7 +28,7 @@ def everyday(module) -> list:
 
 def row_of(case: Case, host) -> dict:
     """Judge a case without the doubled speed; what this host lacks is left out by name."""
-    row = judge(replace(case, settings=("zero", "default")), host)
+    row = judge(replace(case, settings=("zero", "watched", "default")), host)
     if row["outcome"] == HOST_LACKS:
         pytest.skip(f"this host has {row['text']}")
     assert row["outcome"] == OK, row

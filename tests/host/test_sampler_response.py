@@ -45,6 +45,13 @@ def test_what_is_no_sampler_of_the_hosts_kind_counts_as_euler(host, wan):
     assert named_swing("no such sampler", torch.linspace(1, 0, 5), sampling) == 1.0
 
 
+def test_a_sampler_that_changes_the_latents_size_counts_as_euler(host, wan):
+    from sencache.nodes.sampler_response import swing
+
+    made = host.NODE_CLASS_MAPPINGS["SamplerLCMUpscale"].execute(2.0, 3, "bilinear").args[0]
+    assert swing(made, torch.linspace(1, 0, 9), wan.get_model_object("model_sampling")) == 1.0
+
+
 def test_measuring_draws_nothing_from_the_random_numbers(swing_of):
     torch.manual_seed(7)
     expected = torch.rand(3)

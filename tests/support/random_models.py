@@ -78,16 +78,21 @@ class Architecture:
     def latent(self) -> dict[str, Any]:
         """Return an empty latent, with the first frame masked where the image is given."""
         parts = [torch.zeros(shape) for shape in self.latent_shapes]
-        if len(parts) > 1:
-            import comfy.nested_tensor
+        masks = [torch.ones(1, 1, *shape[2:]) for shape in self.latent_shapes]
+        if self.masked:
+            masks[0][:, :, 0] = 0.0
+            parts[0][:, :, :1] = _seeded(tuple(parts[0][:, :, :1].shape), 7)
+        given = [("samples", parts), ("noise_mask", masks)] if self.masked else [("samples", parts)]
+        return {name: _together(tensors) for name, tensors in given}
 
-            return {"samples": comfy.nested_tensor.NestedTensor(parts)}
-        if not self.masked:
-            return {"samples": parts[0]}
-        mask = torch.ones(1, 1, *self.latent_shapes[0][2:])
-        mask[:, :, 0] = 0.0
-        parts[0][:, :, :1] = _seeded(tuple(parts[0][:, :, :1].shape), 7)
-        return {"samples": parts[0], "noise_mask": mask}
+
+def _together(streams: list[Tensor]) -> Any:
+    """Return one stream as it is, several as the host's nested tensor."""
+    if len(streams) == 1:
+        return streams[0]
+    import comfy.nested_tensor
+
+    return comfy.nested_tensor.NestedTensor(streams)
 
 
 def _fill(network: torch.nn.Module, seed: int) -> None:
@@ -216,8 +221,9 @@ _SVD = {
     "channel_mult": [1, 2], "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
     "transformer_depth_middle": 1, "use_spatial_transformer": True, "use_linear_in_transformer": True,
     "context_dim": TEXT, "adm_in_channels": 768, "num_classes": "sequential", "legacy": False,
-    "image_size": 8, "use_temporal_attention": True, "use_temporal_resblock": True, "video_kernel_size": [3, 1, 1],
-    "extra_ff_mix_layer": True, "merge_strategy": "learned_with_images", "merge_factor": 0.0,
+    "image_size": 8, "use_temporal_attention": True, "use_temporal_resblock": True,
+    "video_kernel_size": [3, 1, 1], "extra_ff_mix_layer": True,
+    "merge_strategy": "learned_with_images", "merge_factor": 0.0,
 }  # fmt: skip
 _VIDEO = ((1, 16, 3, 8, 8),)
 
@@ -248,6 +254,10 @@ ARCHITECTURES = (
     ),
     Architecture(
         "LTX-2 audio and video", "LTXAV", _LTXAV, ((1, 128, 3, 4, 4), (1, 8, 5, 16)), text=2 * TEXT,
+    ),
+    Architecture(
+        "LTX-2 audio and video, image to video", "LTXAV", _LTXAV, ((1, 128, 3, 4, 4), (1, 8, 5, 16)),
+        text=2 * TEXT, masked=True,
     ),
     Architecture("HunyuanVideo", "HunyuanVideo", _HUNYUAN, _VIDEO),
     Architecture("Mochi", "GenmoMochi", _MOCHI, ((1, 12, 3, 8, 8),), extras=_tokens_mask),
