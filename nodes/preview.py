@@ -75,7 +75,18 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(error, QuestionError):
             raise
         return {"problem": f"{str(error).rstrip('.')}."}
-    return {**_as_json(plan), **told, "table": _table_json(choice), "notes": list(choice.notes)}
+    notes = [*choice.notes, *_unknown_sigmas(sampling, told["scheduler"])]
+    return {**_as_json(plan), **told, "table": _table_json(choice), "notes": notes}
+
+
+def _unknown_sigmas(sampling: Sampling, planned: str) -> list[str]:
+    """Say so where the graph's sigmas come from a node that no schedule of KSampler's stands for."""
+    if sampling.sigmas is None or sampling.scheduler is not None:
+        return []
+    return [
+        f"{sampling.sigmas} places the steps itself, and this is planned for '{planned}': the run plans for "
+        "its own sigmas, and may compute a few steps more or fewer."
+    ]
 
 
 def _choose(question: Mapping[str, Any]) -> Choice | None:

@@ -107,7 +107,7 @@ export function mount(node, content, least) {
     return size;
   };
   for (const event of ["pointerdown", "mousedown", "dblclick", "wheel", "keydown"]) {
-    panel.addEventListener(event, (happened) => keepFromCanvas(happened), { passive: true });
+    panel.addEventListener(event, keepFromCanvas, { passive: true });
   }
   const observer = new ResizeObserver(() => {
     const wanted = Math.ceil(content.scrollHeight) + AROUND;
