@@ -113,8 +113,9 @@ export function mount(node, content, least) {
     const wanted = Math.ceil(content.scrollHeight) + AROUND;
     if (!content.isConnected || content.offsetWidth === 0 || Math.abs(wanted - height) < 2) return;
     height = Math.max(least, wanted);
-    const needed = node.computeSize()[1];
-    if (node.size[1] < needed) node.setSize([node.size[0], needed]);
+    const [wide, high] = node.computeSize();
+    const [width, tall] = node.size;
+    if (width < wide || tall < high) node.setSize([Math.max(width, wide), Math.max(tall, high)]);
     node.setDirtyCanvas(true, true);
   });
   observer.observe(content);

@@ -39,10 +39,10 @@ class ModelPatchPanel {
   }
 
   build() {
-    this.presets = make("div", { className: "row", attributes: { role: "group" } });
+    this.presets = make("div", { className: "row" });
     this.slider = make("input", {
       type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
-      attributes: { "aria-label": text("speed") }, oninput: () => this.wished(),
+      oninput: () => this.wished(),
     });
     this.sliderText = make("span", { className: "strong" });
     const speed = make("label", { className: "row", title: text("speed_tip") }, [
