@@ -29,7 +29,7 @@ from demo_workflow import PLACES, demo_workflow  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
-MOVES, RUNS, STEPS = 60, 7, 50
+MOVES, RUNS, STEPS = 60, 11, 50
 WATCH = """() => {
     const panel = document.querySelector('.sencache[data-nfe]');
     window.moved = 0; window.answers = [];
@@ -71,17 +71,25 @@ def summed_up(times: list[float]) -> dict[str, Any]:
     }
 
 
-def sampling_seconds(studio: Studio) -> dict[str, float]:
-    """Return the median seconds of a run that a browser listens to, and of one that none does; by turns."""
-    studio.load(demo_workflow(steps=STEPS), PLACES)
-    seconds: dict[str, list[float]] = {"listened": [], "alone": []}
+def sampling_seconds(studio: Studio, bare: Studio) -> dict[str, Any]:
+    """Return the median seconds of a sampling run, by turns: seen with the panels, without them, by nobody.
+
+    In the second browser the pack's scripts do not load: what is left is ComfyUI's own drawing, which takes
+    processor time from a run on the processor.
+    """
+    seconds: dict[str, list[float]] = {"with_panels": [], "without_panels": [], "alone": []}
+    for window in (studio, bare):
+        window.load(demo_workflow(steps=STEPS), PLACES)
     for turn in range(RUNS):
-        studio.node("3", f"(node.widgets.find(one => one.name === 'seed').value = {2 * turn})")
-        listened = studio.finished(studio.queue())
-        alone = studio.server.run(demo_workflow(steps=STEPS, seed=2 * turn + 1))
-        for name, history in (("listened", listened), ("alone", alone)):
+        for index, (name, window) in enumerate((("with_panels", studio), ("without_panels", bare))):
+            seed = 3 * turn + index
+            window.page.bring_to_front()
+            window.node("3", f"(node.widgets.find(one => one.name === 'seed').value = {seed})")
+            history = window.finished(window.queue())
             seconds[name].append(history["outputs"]["4"]["sencache"][0]["seconds"])
-    return {name: round(statistics.median(values), 4) for name, values in seconds.items()}
+        history = studio.server.run(demo_workflow(steps=STEPS, seed=3 * turn + 2))
+        seconds["alone"].append(history["outputs"]["4"]["sencache"][0]["seconds"])
+    return {"runs": RUNS, **{name: round(statistics.median(values), 4) for name, values in seconds.items()}}
 
 
 def live_costs() -> tuple[dict[str, float], int]:
@@ -143,7 +151,9 @@ def main() -> None:
                 studio = Studio(browser, server, nodes2, Path(base))
                 found["nodes2" if nodes2 else "classic"] = summed_up(answer_times(studio))
                 if not nodes2:
-                    found["sampling_seconds"] = sampling_seconds(studio)
+                    bare = Studio(browser, server, nodes2, Path(base), without_pack=True)
+                    found["sampling_seconds"] = sampling_seconds(studio, bare)
+                    bare.page.close()
                 studio.page.close()
             browser.close()
     live, found["events_without_browser"] = live_costs()

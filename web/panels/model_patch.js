@@ -9,7 +9,7 @@ import { chain, fillStrip, make, mount } from "../lib/view.js";
 const SETTINGS = [
   "epsilon", "speed_up", "n", "rule", "forecast", "start_percent", "end_percent", "strict_percent", "strict_epsilon",
 ];
-const PAUSE = 30; // milliseconds without a change before the server is asked
+const PAUSE = 20; // milliseconds without a change before the server is asked
 const LOOK = 400; // milliseconds between looks at the graph: undo, paste and other nodes tell nobody
 const AUTOMATIC = "automatic";
 
