@@ -7,6 +7,7 @@ it asks included; what the live strip costs a sampling run of the tiny model; an
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import sys
@@ -143,7 +144,7 @@ def machine() -> str:
 def main() -> None:
     """Measure and write the results."""
     RESULTS.mkdir(exist_ok=True)
-    found: dict[str, Any] = {"machine": machine(), "moves": MOVES, "steps": STEPS}
+    found: dict[str, Any] = {"machine": machine(), "load": os.getloadavg()[0], "moves": MOVES, "steps": STEPS}
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base) / "server") as server:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)

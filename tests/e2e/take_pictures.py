@@ -42,7 +42,7 @@ def lay_out(studio: Studio) -> None:
     studio.page.evaluate(
         """sizes => {
             for (const node of app.graph.nodes) node.setSize(sizes[String(node.id)] ?? node.size);
-            app.canvas.ds.offset = [70, 110];
+            app.canvas.ds.offset = [70, 180];  // below the buttons
             app.canvas.setDirty(true, true);
         }""",
         SIZES,
@@ -94,13 +94,14 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             studio = Studio(browser, server, False, Path(base))
+            studio.page.set_viewport_size({"width": 1720, "height": 1060})
             lay_out(studio)
             before = studio.queue()
             save_strip(studio)
             history = studio.finished(before, 600)
             studio.page.wait_for_timeout(2500)
             studio.page.keyboard.press("Escape")
-            studio.page.mouse.move(900, 930)
+            studio.page.mouse.move(900, 1010)
             studio.page.wait_for_timeout(500)
             save(Image.open(io.BytesIO(studio.page.screenshot())), "workflow.png")
             save(cut_out(studio, PATCH), "panel.png")
