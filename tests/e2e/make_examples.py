@@ -59,6 +59,16 @@ LAY_OUT = """([columns, names, note, title]) => {
     }
     return graph.nodes.length;
 }"""
+SHOWN = """kinds => {  // the place on the page of these kinds of nodes, of all where there are none
+    const nodes = app.graph.nodes, view = app.canvas.ds, wanted = new RegExp(kinds);
+    const chosen = nodes.filter(one => wanted.test(one.comfyClass ?? ""));
+    const boxes = (chosen.length ? chosen : nodes).map(one => {
+        const [left, top] = [0, 1].map(axis => (one.pos[axis] + view.offset[axis]) * view.scale);
+        return [left, top - 45 * view.scale, left + one.size[0] * view.scale, top + one.size[1] * view.scale];
+    });
+    return [0, 1, 2, 3].map(side => Math[side < 2 ? "min" : "max"](...boxes.map(box => box[side])));
+}"""
+RESULT = "SenCacheStats|PreviewImage|SaveAnimated"
 FIT = """() => {
     const nodes = app.graph.nodes, view = app.canvas.ds, canvas = app.canvas.canvas;
     const left = Math.min(...nodes.map(one => one.pos[0]));
@@ -126,9 +136,11 @@ def make(studio: Studio, example: Example, run: bool) -> None:
         studio.finished(studio.queue())
     studio.page.wait_for_timeout(2500)
     studio.page.keyboard.press("Escape")
-    box = {"x": 60, "y": 140, "width": 1650, "height": 780}
+    left, top, right, bottom = studio.page.evaluate(SHOWN, RESULT if run else "none")
+    box = {"x": left - 10, "y": top - 5, "width": right - left + 20, "height": bottom - top + 15}
     picture = Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
-    picture.resize((1280, 605), Image.Resampling.LANCZOS).save(FOLDER / f"{example.name}.jpg", quality=80)
+    picture.thumbnail((1280, 720), Image.Resampling.LANCZOS)
+    picture.save(FOLDER / f"{example.name}.jpg", quality=80)
 
 
 def main() -> None:
