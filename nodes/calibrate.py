@@ -9,6 +9,7 @@ import comfy.utils
 from comfy_api.latest import io, ui
 
 from ..calibration.estimator import Calibration
+from ..calibration.rounding import rounded
 from ..calibration.table import SensitivityTable, TableError
 from ..pictures.curves import draw_table
 from . import table_files
@@ -183,8 +184,8 @@ def _measure(
     finally:
         if live is not None:
             live.finish(complete)
-    text = as_text(calibration.finished, target, evaluations, resumed)
-    return calibration.finished, text + "\n" + expectations(run, calibration.finished)
+    table = rounded(calibration.finished)
+    return table, as_text(table, target, evaluations, resumed) + "\n" + expectations(run, table)
 
 
 def _sample_all(

@@ -1,6 +1,7 @@
 """A table as text inside a workflow: compressed, versioned, capped in size, and checked like any file.
 
 What a run needs is kept exactly, so that the text plans what the file plans: of the samples, their means.
+Version 1 was the whole deflated file, and is still read.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ import zlib
 import torch
 
 from ..calibration import table as tables
+from ..calibration.checks import refuse_unless
 from ..calibration.files import MAX_FILE_BYTES
+from ..calibration.packing import pack, unpack
 from ..calibration.table import SensitivityTable, TableError
 
-PREFIX = "sencache1:"
+PREFIX = "sencache2:"
+FIRST_PREFIX = "sencache1:"
 FAMILY = "sencache"
+# Base 85 without the characters that prompts, JSON and file names give a meaning.
+ALPHABET, PLAIN = "{|}%`", ",.:[]"
+TO_PLAIN, FROM_PLAIN = str.maketrans(ALPHABET, PLAIN), str.maketrans(PLAIN, ALPHABET)
 MAX_TEXT = 256 * 1024
 UNNAMED = "embedded table"
 
@@ -39,8 +46,7 @@ def condensed(table: SensitivityTable, name: str | None = None) -> SensitivityTa
 
 def to_text(table: SensitivityTable, name: str | None = None) -> str:
     """Write a table as text for a workflow's JSON; raises TableError where it is too long to be read."""
-    packed = zlib.compress(tables.to_bytes(condensed(table, name)), 9)
-    text = PREFIX + base64.urlsafe_b64encode(packed).decode()
+    text = PREFIX + base64.b85encode(pack(condensed(table, name))).decode().translate(TO_PLAIN)
     if len(text) > MAX_TEXT:
         raise TableError(f"the table is too large to be embedded: {len(text)} characters of {MAX_TEXT}")
     return text
@@ -51,7 +57,7 @@ def from_text(text: str) -> SensitivityTable:
     text = text.strip()
     if len(text) > MAX_TEXT:
         raise TableError(f"the embedded table is longer than the {MAX_TEXT} characters that it may have")
-    if not text.startswith(PREFIX):
+    if not text.startswith((PREFIX, FIRST_PREFIX)):
         newer = text.startswith(FAMILY) and ":" in text[:20]
         raise TableError(
             "the embedded table is of another version; update the pack"
@@ -59,9 +65,19 @@ def from_text(text: str) -> SensitivityTable:
             else "the text in embedded_table is not an embedded table; clear it, or embed the table again"
         )
     try:
-        return tables.from_bytes(_unpacked(text.removeprefix(PREFIX)))
+        if text.startswith(FIRST_PREFIX):
+            return tables.from_bytes(_unpacked(text.removeprefix(FIRST_PREFIX)))
+        return unpack(_decoded(text.removeprefix(PREFIX)))
     except TableError as error:
         raise TableError(f"the embedded table can't be used: {error}") from error
+
+
+def _decoded(code: str) -> bytes:
+    refuse_unless(not set(code) & set(ALPHABET), "it is damaged")
+    try:
+        return base64.b85decode(code.translate(FROM_PLAIN))
+    except ValueError as error:
+        raise TableError("it is damaged") from error
 
 
 def _unpacked(code: str) -> bytes:

@@ -15,7 +15,7 @@ from .shown import as_shown
 
 RUN_EVENT = "sencache.run"
 CALIBRATION_EVENT = "sencache.calibration"
-SECONDS_BETWEEN = 0.05  # the browser can't draw more often, and a reused evaluation takes less than that
+SECONDS_BETWEEN = 0.1  # often enough to look alive; drawing takes processor time where the model runs on it
 _STATS = "SenCacheStats"
 
 
@@ -104,7 +104,7 @@ class LiveCalibration:
     def advance(self, done: int, force: bool = False) -> None:
         """Tell how many evaluations are done, and about how long the others will take."""
         self._done, now = done, time.monotonic()
-        if not force and now - self._last < 4 * SECONDS_BETWEEN:
+        if not force and now - self._last < 2 * SECONDS_BETWEEN:
             return
         self._last = now
         measured = done - self._first

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..caching.config import SenCacheConfig
 from ..caching.plan import Plan, simulate
+from ..caching.points import RunPoints
 from ..calibration import table as tables
 from ..calibration.table import SensitivityTable, TableError
 from . import table_files
@@ -18,6 +19,8 @@ from .sampler_response import named_swing
 from .table_choice import AUTOMATIC, FILE, Choice, embedded_choice
 from .table_sampling import number_of, sampling_of
 from .wrappers import points_of, zones_of
+
+Schedule = tuple[Any, RunPoints, int, str]  # model_sampling, the evaluations, steps, scheduler
 
 MAX_CANDIDATES = 16
 EPSILON_DIGITS = 4
@@ -55,7 +58,22 @@ class TableCache:
         return table
 
 
+@dataclass(slots=True)
+class ScheduleCache:
+    """The schedule asked for last: a moving slider leaves it as it is."""
+
+    _held: tuple[SensitivityTable, Sampling, Schedule] | None = None  # one value: several threads ask
+
+    def of(self, table: SensitivityTable, sampling: Sampling) -> Schedule:
+        """Return what `_scheduled` returns."""
+        held = self._held
+        if held is None or held[0] is not table or held[1] != sampling:
+            held = self._held = (table, sampling, _scheduled(table, sampling))
+        return held[2]
+
+
 _TABLES = TableCache()
+_SCHEDULES = ScheduleCache()
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +93,18 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(error, QuestionError):
             raise
         return {"problem": f"{str(error).rstrip('.')}."}
-    return {**_as_json(plan), **told, "table": _table_json(choice), "notes": list(choice.notes)}
+    notes = [*choice.notes, *_unknown_sigmas(sampling, told["scheduler"])]
+    return {**_as_json(plan), **told, "table": _table_json(choice), "notes": notes}
+
+
+def _unknown_sigmas(sampling: Sampling, planned: str) -> list[str]:
+    """Say so where the graph's sigmas come from a node that no schedule of KSampler's stands for."""
+    if sampling.sigmas is None or sampling.scheduler is not None:
+        return []
+    return [
+        f"{sampling.sigmas} places the steps itself, and this is planned for '{planned}': the run plans for "
+        "its own sigmas, and may compute a few steps more or fewer."
+    ]
 
 
 def _choose(question: Mapping[str, Any]) -> Choice | None:
@@ -103,19 +132,24 @@ def _plan(
     config: SenCacheConfig, sampling: Sampling, table: SensitivityTable
 ) -> tuple[Plan, dict[str, Any]]:
     """Simulate the run; also return what was taken from where."""
+    model_sampling, points, steps, scheduler = _SCHEDULES.of(table, sampling)
+    plan = simulate(config, zones_of(model_sampling, config), table, points)
+    told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}
+    needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
+    if config.speed_up > 0 and config.reuses:
+        told["epsilon"] = _rounded_up(needed) if plan.nfe < len(plan.decisions) else 0.0
+    return plan, told
+
+
+def _scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
+    """Place the run's evaluations as the sampler will."""
     model_sampling = sampling_of(table, within(sampling.shift, 1e-3, 1e3, "shift"))
     sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
     cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
     calibrated = number_of(table, "cfg", 1.0, low=0.0)
     swings = named_swing(sampling.sampler, sigmas, model_sampling)
     points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings)
-    zones = zones_of(model_sampling, config)
-    plan = simulate(config, zones, table, points)
-    told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}
-    needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
-    if config.speed_up > 0 and config.reuses:
-        told["epsilon"] = _rounded_up(needed) if plan.nfe < len(plan.decisions) else 0.0
-    return plan, told
+    return model_sampling, points, steps, scheduler
 
 
 def _rounded_up(epsilon: float) -> float:

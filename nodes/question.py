@@ -31,6 +31,7 @@ class Sampling:
     start: int = 0
     end: int | None = None
     shift: float | None = None
+    sigmas: str | None = None  # the node type that gives the sampler its sigmas
 
 
 def read_into(kind: type, values: Any) -> Any:

@@ -14,6 +14,7 @@ def as_shown(record: RunRecord) -> dict[str, Any]:
     uncached = seconds + record.seconds_saved
     return {
         **as_dict(record),
+        "prompt": record.prompt_id,
         "epsilon": record.config.epsilon,
         "wished": record.config.speed_up,
         "seconds": seconds,

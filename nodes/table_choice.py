@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ..calibration import table as tables
 from ..calibration.table import SensitivityTable, TableError
 from . import table_files
 from .embedded_table import condensed, from_text, name_of
+
+_read = functools.lru_cache(8)(from_text)  # the panel asks at every move of its slider; tables never change
 
 AUTOMATIC = "automatic"
 CONNECTED, FILE, EMBEDDED = "connected", "file", "embedded"
@@ -34,7 +37,7 @@ def embedded_choice(text: str, selected: str) -> Choice | None:
     The local file of the same name is used where it holds the same table, and otherwise the embedded one is,
     with a note. Raises TableError for a text that can't be used.
     """
-    embedded = from_text(text)
+    embedded = _read(text)
     name = name_of(embedded)
     if selected not in (AUTOMATIC, name) and _local(selected) is not None:
         return None

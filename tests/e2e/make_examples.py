@@ -9,6 +9,7 @@ import io
 import json
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,8 +44,8 @@ LAY_OUT = """([columns, names, note, title]) => {
             const [wide, high] = node.size;
             if (name !== "note") node.size = [Math.max(wide, least[0], 300), Math.max(high, least[1])];
             if (/CLIPTextEncode/.test(node.comfyClass ?? "")) node.size = [340, 130];
-            if (/SenCacheModelPatch/.test(node.comfyClass ?? "")) node.size = [360, node.size[1] + 60];
-            if (/SenCacheStats/.test(node.comfyClass ?? "")) node.size = [420, 330];
+            if (/SenCacheModelPatch/.test(node.comfyClass ?? "")) node.size = [360, node.size[1]];
+            if (/SenCacheStats/.test(node.comfyClass ?? "")) node.size = [420, 400];
             if (/Preview|SaveAnimated/.test(node.comfyClass ?? "")) node.size = [420, 360];
             node.pos = [left, top];
             top += node.size[1] + 60;
@@ -58,15 +59,26 @@ LAY_OUT = """([columns, names, note, title]) => {
     }
     return graph.nodes.length;
 }"""
+SHOWN = """kinds => {  // the place on the page of these kinds of nodes, of all where there are none
+    const nodes = app.graph.nodes, view = app.canvas.ds, wanted = new RegExp(kinds);
+    const chosen = nodes.filter(one => wanted.test(one.comfyClass ?? ""));
+    const boxes = (chosen.length ? chosen : nodes).map(one => {
+        const [left, top] = [0, 1].map(axis => (one.pos[axis] + view.offset[axis]) * view.scale);
+        return [left, top - 45 * view.scale, left + one.size[0] * view.scale, top + one.size[1] * view.scale];
+    });
+    return [0, 1, 2, 3].map(side => Math[side < 2 ? "min" : "max"](...boxes.map(box => box[side])));
+}"""
+RESULT = "SenCacheStats|PreviewImage|SaveAnimated"
 FIT = """() => {
     const nodes = app.graph.nodes, view = app.canvas.ds, canvas = app.canvas.canvas;
     const left = Math.min(...nodes.map(one => one.pos[0]));
     const top = Math.min(...nodes.map(one => one.pos[1] - 30));
     const right = Math.max(...nodes.map(one => one.pos[0] + one.size[0]));
     const bottom = Math.max(...nodes.map(one => one.pos[1] + one.size[1]));
-    const wide = canvas.clientWidth - 120, high = canvas.clientHeight - 140;
+    const wide = canvas.clientWidth - 120, high = canvas.clientHeight - 230;
     view.scale = Math.min(1, wide / (right - left), high / (bottom - top));
-    view.offset = [70 / view.scale - left, 80 / view.scale - top];
+    view.offset = [70 / view.scale - left, 165 / view.scale - top];
+    app.canvas.min_font_size_for_lod = 0;  // texts stay readable however small they are
     app.canvas.setDirty(true, true);
 }"""
 
@@ -84,24 +96,51 @@ def numbered(example: Example) -> dict[str, Any]:
     }
 
 
+def cleaned(value: Any) -> Any:
+    """Leave out what the frontend fills in by itself."""
+    if isinstance(value, list):
+        return [cleaned(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    idle = {"localized_name", "showAdvanced", "frontendVersion", "workflowRendererVersion", "ds"}
+    kept = {key: one for key, one in value.items() if key not in idle}
+    return {key: cleaned(one) for key, one in kept.items() if one is not None or key in ("link", "links")}
+
+
+def pretend_models(server: ComfyServer, example: Example) -> None:
+    """Put empty files where an artist has the model's, so that their names can be chosen."""
+    folders = {"unet_name": "diffusion_models", "clip_name": "text_encoders", "vae_name": "vae",
+               "ckpt_name": "checkpoints"}  # fmt: skip
+    for node in example.prompt.values():
+        for name in folders.keys() & node["inputs"].keys():
+            path = server.base / "models" / folders[name] / node["inputs"][name]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+
 def make(studio: Studio, example: Example, run: bool) -> None:
     """Write one workflow and its thumbnail; the demo model's are run first."""
+    pretend_models(studio.server, example)
+    studio.open()  # ComfyUI would show the pictures of the workflow before
     studio.load(numbered(example))
     names = list(example.prompt)
     studio.page.evaluate(LAY_OUT, [example.columns, names, example.note, "About this workflow"])
     studio.page.evaluate(FIT)
     studio.page.wait_for_timeout(1500)
-    workflow = studio.page.evaluate("app.graph.serialize()")
-    workflow.get("extra", {}).pop("frontendVersion", None)
+    workflow = cleaned(studio.page.evaluate("app.graph.serialize()"))
+    # An id of its own, the same each time: ComfyUI tells open workflows apart by it.
+    workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"sencache/{example.name}"))
     text = json.dumps(workflow, indent=1, ensure_ascii=False)
     (FOLDER / f"{example.name}.json").write_text(text + "\n", encoding="utf-8")
     if run:
         studio.finished(studio.queue())
     studio.page.wait_for_timeout(2500)
     studio.page.keyboard.press("Escape")
-    box = {"x": 60, "y": 70, "width": 1650, "height": 860}
+    left, top, right, bottom = studio.page.evaluate(SHOWN, RESULT if run else "none")
+    box = {"x": left - 10, "y": top - 5, "width": right - left + 20, "height": bottom - top + 15}
     picture = Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
-    picture.resize((1280, 667), Image.Resampling.LANCZOS).save(FOLDER / f"{example.name}.jpg", quality=80)
+    picture.thumbnail((1280, 720), Image.Resampling.LANCZOS)
+    picture.save(FOLDER / f"{example.name}.jpg", quality=80)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def lay_out(studio: Studio) -> None:
     studio.page.evaluate(
         """sizes => {
             for (const node of app.graph.nodes) node.setSize(sizes[String(node.id)] ?? node.size);
-            app.canvas.ds.offset = [70, 110];
+            app.canvas.ds.offset = [70, 180];  // below the buttons
             app.canvas.setDirty(true, true);
         }""",
         SIZES,
@@ -66,10 +66,25 @@ def cut_out(studio: Studio, node: str) -> Image.Image:
     return Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
 
 
+def save(picture: Image.Image, name: str) -> None:
+    """Keep a picture in 256 colours, which screenshots are content with."""
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
+
+
 def save_host_picture(studio: Studio, history: dict, node: str, name: str) -> None:
     """Keep the picture that a node showed."""
-    data = studio.server.view(history["outputs"][node]["images"][0])
-    Image.open(io.BytesIO(data)).convert("RGB").save(PICTURES / name, optimize=True)
+    save(Image.open(io.BytesIO(studio.server.view(history["outputs"][node]["images"][0]))), name)
+
+
+def save_strip(studio: Studio) -> None:
+    """Keep Cache Stats while its strip fills."""
+    strip = studio.page.locator(".sencache .strip[data-filled]")
+
+    def half_filled() -> bool:
+        return strip.count() > 0 and 20 <= int(strip.first.get_attribute("data-filled")) < STEPS - 5
+
+    studio.until(half_filled, 600)
+    save(cut_out(studio, STATS), "strip.png")
 
 
 def main() -> None:
@@ -79,14 +94,17 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             studio = Studio(browser, server, False, Path(base))
+            studio.page.set_viewport_size({"width": 1720, "height": 1060})
             lay_out(studio)
-            history = studio.finished(studio.queue(), 600)
+            before = studio.queue()
+            save_strip(studio)
+            history = studio.finished(before, 600)
             studio.page.wait_for_timeout(2500)
             studio.page.keyboard.press("Escape")
-            studio.page.mouse.move(900, 930)
+            studio.page.mouse.move(900, 1010)
             studio.page.wait_for_timeout(500)
-            studio.page.screenshot(path=PICTURES / "workflow.png")
-            cut_out(studio, PATCH).save(PICTURES / "panel.png", optimize=True)
+            save(Image.open(io.BytesIO(studio.page.screenshot())), "workflow.png")
+            save(cut_out(studio, PATCH), "panel.png")
             nodes = {PATCH: "SenCacheModelPatch", STATS: "SenCacheStats", CALIBRATE: "SenCacheCalibrate"}
             for node, name in nodes.items():
                 cut_out(studio, node).save(HELP / f"{name}.jpg", quality=85)

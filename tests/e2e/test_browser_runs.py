@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import uuid
 
 import pytest
 from comfy_host import ROOT
@@ -83,7 +84,7 @@ def test_an_embedded_table_gives_the_same_latent_where_its_file_is_gone(studio):
     studio.until(lambda: "kB in the workflow" in studio.panel().inner_text())
     workflow = studio.page.evaluate("app.graph.serialize()")
     prompt = studio.page.evaluate("app.graphToPrompt().then(made => made.output)")
-    assert studio.value("2", "embedded_table").startswith("sencache1:")
+    assert studio.value("2", "embedded_table").startswith("sencache2:")
 
     file.unlink()
     studio.open()
@@ -164,16 +165,38 @@ def test_a_cancelled_calibration_says_what_it_keeps_and_goes_on_from_there(studi
     studio.until(lambda: any("Finished" in said for said in studio.panels()), SLOW)
 
 
+def as_opened(studio, workflow):
+    """Return a workflow as a saved file holds it: with an id of its own, which an API prompt has not."""
+    studio.load(workflow, PATCHES)
+    return {**studio.page.evaluate("app.graph.serialize()"), "id": str(uuid.uuid4())}
+
+
 def test_a_run_that_goes_on_in_another_tab_is_found_again(studio):
-    studio.load(demo_workflow(steps=30, epsilon=0.05, seed=seed(studio)), PATCHES)
+    workflows = (demo_workflow(steps=steps, epsilon=0.05, seed=seed(studio)) for steps in (30, 8))
+    long, short = (as_opened(studio, workflow) for workflow in workflows)
+    studio.load(long)
     before = studio.queue()
-    studio.load({**demo_workflow(steps=8), "4": demo_workflow()["4"]}, PATCHES)
+    studio.load(short)
     studio.page.wait_for_timeout(500)
     studio.finished(before)
     studio.page.wait_for_timeout(500)
     assert not any("of 30 evaluations" in said for said in studio.panels())
     studio.page.evaluate("app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
     studio.until(lambda: any("of 30 evaluations computed" in said for said in studio.panels()))
+
+
+def test_a_prompt_without_an_embedded_table_does_not_take_the_one_of_the_workflow_before_it(studio):
+    studio.load(demo_workflow(), PATCHES)
+    studio.until(lambda: studio.panel().get_attribute("data-nfe"))
+    studio.panel().get_by_role("button", name="Embed table").click()
+    studio.until(lambda: studio.value("2", "embedded_table"))
+    held = studio.page.evaluate("app.graph.serialize()")
+    bare = demo_workflow()
+    del bare["2"]["inputs"]["embedded_table"]
+    studio.load(bare, PATCHES)
+    assert studio.value("2", "embedded_table") == ""
+    studio.load(held)
+    assert studio.value("2", "embedded_table").startswith("sencache2:")
 
 
 @pytest.mark.parametrize("locale", ["zh", "en"])

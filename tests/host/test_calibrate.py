@@ -94,9 +94,9 @@ def test_probing_does_not_change_the_trajectory(calibrate, wan, sample):
     pairs = zip(seen, seen[1:], strict=False)
     for index, ((x, sigma, output), (following, next_sigma, _)) in enumerate(pairs):
         rms = float(output.square().mean().sqrt())
-        assert table.rows["output_rms"][0, index].item() == pytest.approx(rms)
+        assert table.rows["output_rms"][0, index].item() == pytest.approx(rms, rel=2**-9)  # as rounded
         drift = float((following - x).square().mean().sqrt()) / (1000 * (sigma - next_sigma))
-        assert table.rows["latent_drift"][0, index].item() == pytest.approx(drift, rel=1e-4)
+        assert table.rows["latent_drift"][0, index].item() == pytest.approx(drift, rel=2**-9)
 
 
 def test_a_finished_table_with_the_same_settings_is_not_measured_again(calibrate, evaluations):

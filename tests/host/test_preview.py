@@ -132,3 +132,12 @@ def test_a_strangers_metadata_is_refused_in_a_sentence(host, changed):
     text = to_text(dataclasses.replace(table, metadata={**table.metadata, **described, **changed}))
     problem = answered("automatic", embedded=text)["problem"]
     assert problem.endswith(".") and "Traceback" not in problem
+
+
+def test_sigmas_from_a_node_of_its_own_are_named_because_they_can_not_be_planned(host):
+    table = "tiny_wan.safetensors"
+    known = answered(table, sampling={"steps": 20, "scheduler": "simple", "sigmas": "BasicScheduler"})
+    assert known["notes"] == []
+    other = answered(table, sampling={"steps": 20, "sigmas": "LTXVScheduler"})
+    assert len(other["notes"]) == 1 and "LTXVScheduler places the steps itself" in other["notes"][0]
+    assert other["cells"] == known["cells"]

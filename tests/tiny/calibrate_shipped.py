@@ -19,6 +19,7 @@ package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
 from comfy_host import start_host  # noqa: E402
+from sencache.calibration.rounding import rounded  # noqa: E402
 from sencache.calibration.table import merge, save  # noqa: E402
 from tiny_models import MODELS, sampler_object  # noqa: E402
 
@@ -61,7 +62,7 @@ def main() -> None:
             )
             print(output.args[2])
             measured.append(output.args[0])
-        save(functools.reduce(merge, measured), ROOT / "tables" / f"{tiny.name}.safetensors")
+        save(rounded(functools.reduce(merge, measured)), ROOT / "tables" / f"{tiny.name}.safetensors")
 
 
 if __name__ == "__main__":

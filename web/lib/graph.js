@@ -50,10 +50,7 @@ function linkOf(graph, id) {
   return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
 }
 
-/**
- * Return the nodes that stand for a subgraph.
- * @param {Graph} graph
- */
+/** @param {Graph} graph a subgraph; returns the nodes that stand for it */
 const standingFor = (graph) => [...everyNode()].filter((node) => node.subgraph === graph);
 
 /**
@@ -103,11 +100,7 @@ export function origin(node, slot) {
   return end ? inner.getNodeById(end.origin_id) : null;
 }
 
-/**
- * Return the node that an input of this name comes from.
- * @param {GraphNode} node
- * @param {string} name
- */
+/** @type {(node: GraphNode, name: string) => GraphNode | null} */
 export const originOf = (node, name) => origin(node, node.inputs?.findIndex((slot) => slot.name === name) ?? -1);
 
 /**

@@ -107,14 +107,15 @@ export function mount(node, content, least) {
     return size;
   };
   for (const event of ["pointerdown", "mousedown", "dblclick", "wheel", "keydown"]) {
-    panel.addEventListener(event, (happened) => keepFromCanvas(happened), { passive: true });
+    panel.addEventListener(event, keepFromCanvas, { passive: true });
   }
   const observer = new ResizeObserver(() => {
     const wanted = Math.ceil(content.scrollHeight) + AROUND;
     if (!content.isConnected || content.offsetWidth === 0 || Math.abs(wanted - height) < 2) return;
     height = Math.max(least, wanted);
-    const needed = node.computeSize()[1];
-    if (node.size[1] < needed) node.setSize([node.size[0], needed]);
+    const [wide, high] = node.computeSize();
+    const [width, tall] = node.size;
+    if (width < wide || tall < high) node.setSize([Math.max(width, wide), Math.max(tall, high)]);
     node.setDirtyCanvas(true, true);
   });
   observer.observe(content);

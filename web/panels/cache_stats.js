@@ -15,16 +15,12 @@ const MOST_KEPT = 64;
 /** @type {Map<GraphNode, () => void>} */
 const panels = new Map();
 
-/**
- * Take in what the server says of a run, whichever workflow is shown now.
- * @param {any} data
- */
+/** @param {any} data what the server says of a run, whichever workflow is shown */
 export function tookStep(data) {
   for (const id of data.stats) {
     const key = `${data.workflow ?? root().id}/${id}`;
-    const earlier = kept.get(key);
-    /** @type {{prompt: string, runs: Map<string, Run>}} */
-    const held = earlier && earlier.prompt === data.prompt ? earlier : { prompt: data.prompt, runs: new Map() };
+    let held = kept.get(key);
+    if (!held || held.prompt !== data.prompt) held = { prompt: data.prompt, runs: new Map() };
     kept.delete(key);
     kept.set(key, held);
     let run = held.runs.get(data.node);
@@ -48,6 +44,7 @@ function finish(run, summary) {
   run.summary = summary;
   run.cells = summary.steps.map((/** @type {any} */ step) => ({ ...step, reuse: step.action === "reuse" }));
   run.expected = run.cells.length;
+  return run;
 }
 
 /** @param {GraphNode} node */
@@ -62,24 +59,21 @@ export function addCacheStatsPanel(node) {
   chain(node, "onRemoved", () => panels.delete(node));
   chain(node, "onConfigure", () => setTimeout(show));
   chain(node, "onExecuted", (output) => {
-    if (!output?.sencache) return;
-    const runs = output.sencache.map((/** @type {any} */ summary) => {
-      const run = { cells: [], expected: 0, node: String(summary.node_id), summary };
-      finish(run, summary);
-      return run;
-    });
-    showRuns(content, runs);
+    const ran = output?.sencache;
+    // ComfyUI hands this on to the node of that id in whichever workflow is shown.
+    if (!ran || [...kept].some(([key, one]) => one.prompt === ran[0].prompt && !key.startsWith(own()))) return;
+    const run = (/** @type {any} */ summary) =>
+      finish({ cells: [], expected: 0, node: String(summary.node_id), summary }, summary);
+    showRuns(content, ran.map(run));
   });
 }
 
+const own = () => `${root().id}/`;
+
 /** @param {GraphNode} node */
 function keyOf(node) {
-  const id = String(node.id);
-  const graph = node.graph;
-  const inside = graph && graph !== root();
-  if (!inside) return `${root().id}/${id}`;
-  const ends = [...kept.keys()].filter((key) => key.startsWith(`${root().id}/`) && key.endsWith(`:${id}`));
-  return ends[ends.length - 1] ?? "";
+  if (!node.graph || node.graph === root()) return own() + node.id;
+  return [...kept.keys()].filter((key) => key.startsWith(own()) && key.endsWith(`:${node.id}`)).pop() ?? "";
 }
 
 /**

@@ -5,18 +5,14 @@ import { everyNode, nodeAt, originOf, root } from "../lib/graph.js";
 import { duration, text } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
 
-const WIDTH = 300;
-const HEIGHT = 80;
+const [WIDTH, HEIGHT] = [300, 80];
 
 /** @type {Map<string, any>} the last news of each calibration, by workflow and node */
 const news = new Map();
 /** @type {Map<GraphNode, (data: any) => void>} */
 const panels = new Map();
 
-/**
- * Take in what the server says of a calibration, whichever workflow is shown now.
- * @param {any} data
- */
+/** @param {any} data what the server says of a calibration, whichever workflow is shown */
 export function tookNews(data) {
   const key = `${data.workflow ?? root().id}/${data.node}`;
   news.set(key, { ...news.get(key), ...data });
@@ -30,7 +26,7 @@ export function addCalibratePanel(node) {
   const bar = make("i");
   const line = make("div", { className: "strong", textContent: text("calibrate_wait") });
   const progress = make("div", { className: "bar", attributes: { role: "progressbar" } }, [bar]);
-  const curves = make("div");
+  const curves = make("div", { title: text("curves") });
   const words = make("div", { attributes: { "aria-live": "polite" } });
   const buttons = make("div", { className: "row" });
   progress.style.display = "none";
@@ -84,9 +80,6 @@ function drawn(curves) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", text("curves"));
-  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-  title.textContent = text("curves");
-  svg.append(title);
   const times = curves.timestep;
   const span = times[0] - times[times.length - 1] || 1;
   for (const [name, dash] of [["latent_sensitivity", ""], ["time_sensitivity", "5 3"]]) {
@@ -97,11 +90,11 @@ function drawn(curves) {
       return `${x.toFixed(1)},${(HEIGHT - 3 - (value / top) * (HEIGHT - 6)).toFixed(1)}`;
     });
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    const set = { points: points.join(" "), fill: "none", stroke: dash ? "currentColor" : "#3b8ce0" };
+    const set = {
+      points: points.join(" "), fill: "none", stroke: dash ? "currentColor" : "#3b8ce0", "stroke-width": "2",
+      "vector-effect": "non-scaling-stroke", "stroke-dasharray": dash,
+    };
     for (const [key, value] of Object.entries(set)) line.setAttribute(key, value);
-    line.setAttribute("stroke-width", "2");
-    line.setAttribute("vector-effect", "non-scaling-stroke");
-    if (dash) line.setAttribute("stroke-dasharray", dash);
     svg.append(line);
   }
   return svg;

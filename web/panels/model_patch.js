@@ -9,7 +9,7 @@ import { chain, fillStrip, make, mount } from "../lib/view.js";
 const SETTINGS = [
   "epsilon", "speed_up", "n", "rule", "forecast", "start_percent", "end_percent", "strict_percent", "strict_epsilon",
 ];
-const PAUSE = 30; // milliseconds without a change before the server is asked
+const PAUSE = 20; // milliseconds without a change before the server is asked
 const LOOK = 400; // milliseconds between looks at the graph: undo, paste and other nodes tell nobody
 const AUTOMATIC = "automatic";
 
@@ -21,7 +21,7 @@ class ModelPatchPanel {
   constructor(node) {
     this.node = node;
     this.asked = "";
-    /** @type {any} the server's last answer: undefined before the first, null where it does not answer */
+    /** @type {any} the server's answer: undefined before the first, null where there is none */
     this.plan = undefined;
     /** @type {number | null} the speed-up that the slider wishes for, until its epsilon is known */
     this.wish = null;
@@ -39,10 +39,10 @@ class ModelPatchPanel {
   }
 
   build() {
-    this.presets = make("div", { className: "row", attributes: { role: "group" } });
+    this.presets = make("div", { className: "row" });
     this.slider = make("input", {
       type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
-      attributes: { "aria-label": text("speed") }, oninput: () => this.wished(),
+      oninput: () => this.wished(),
     });
     this.sliderText = make("span", { className: "strong" });
     const speed = make("label", { className: "row", title: text("speed_tip") }, [
@@ -57,9 +57,15 @@ class ModelPatchPanel {
     void this.addPresets();
     const embedded = this.widget("embedded_table");
     if (embedded) {
-      embedded.hidden = true; // a long text that nobody edits; the buttons below stand for it
+      embedded.hidden = true; // nobody edits it; the buttons below stand for it
       embedded.options = { ...embedded.options, hidden: true };
     }
+    // Left out of an API prompt, 0.33 gives it what a node of this id held before: another's table.
+    let known = false;
+    chain(this.node, "onConfigure", () => (known = true));
+    chain(this.node, "onAdded", () => {
+      if (embedded && !known) embedded.value = "";
+    });
   }
 
   async addPresets() {
@@ -164,6 +170,8 @@ class ModelPatchPanel {
       }
       take(node, "sampler_name", "sampler");
       take(node, "cfg");
+      const sigmas = originOf(node, "sigmas");
+      if (sigmas) said.sigmas ??= sigmas.comfyClass;
       if (/^ModelSampling(SD3|AuraFlow)$/.test(node.comfyClass ?? "")) take(node, "shift");
     }
     for (const node of beforeModel(this.node)) {
@@ -205,7 +213,7 @@ class ModelPatchPanel {
     if (plan === undefined || !this.line || !this.about || !this.strip || !this.slider || !this.sliderText) return;
     this.strip.style.display = known ? "" : "none";
     if (!known) {
-      this.line.textContent = plan?.problem ?? text("unreachable");
+      this.line.textContent = refused(plan);
       this.about.textContent = "";
     } else {
       const faster = text("faster", { x: plan.speed_up.toFixed(1) });
@@ -253,7 +261,7 @@ class ModelPatchPanel {
     const answer = await ask("embed", { table });
     // A name in `table` would be asked for as a missing file where the workflow is opened.
     if (answer?.text) this.set({ embedded_table: answer.text, table: AUTOMATIC });
-    else this.say(answer?.problem ?? text("unreachable"));
+    else this.say(refused(answer));
   }
 
   /** @param {string | undefined} table */
@@ -264,12 +272,8 @@ class ModelPatchPanel {
 
   async save() {
     const answer = await ask("save", { text: this.widget("embedded_table")?.value });
-    if (answer?.name) {
-      this.say(text(answer.there ? "there" : "saved", answer));
-      await app.refreshComboInNodes?.();
-    } else {
-      this.say(answer?.problem ?? text("unreachable"));
-    }
+    if (answer?.name) await app.refreshComboInNodes?.();
+    this.say(answer?.name ? text(answer.there ? "there" : "saved", answer) : refused(answer));
   }
 
   /** @param {string} said */
@@ -283,6 +287,9 @@ class ModelPatchPanel {
   }
 }
 
+/** @param {any} answer */
+const refused = (answer) => answer?.problem ?? text("unreachable");
+
 /** @param {unknown} name */
 function tableFile(name) {
   const stem = String(name ?? "").split(/[\\/]/).pop()?.replace(/\.(safetensors|sft|gguf|ckpt|pt|pth)$/, "");
@@ -294,7 +301,7 @@ export function addModelPatchPanel(node) {
   return new ModelPatchPanel(node);
 }
 
-/** Look at the graph from time to time, for as long as there are panels. */
+/** Look at the graph from time to time. */
 export function watch() {
   window.setInterval(() => {
     for (const panel of document.hidden ? [] : open) panel.look();
