@@ -24,18 +24,7 @@ says the same, the result is finite, epsilon 0 is exact, and the defaults end no
 *= result* means that nothing could be reused. Models marked *trained* are the pack's tiny ones; all other
 architectures are ComfyUI's own classes, tiny and with random weights, calibrated by SenCache Calibrate: their
 PSNR says that nothing broke, not what a real model gains.
-
-**°** marks results of an earlier version of the method, whose default epsilon was 0.05: these cases have not
-been run again since. Predicted errors have also learned since how strongly a sampler swings; that changes
-nothing for Euler's method. Other samplers were run again after it in "Samplers and schedulers", and on the
-newest host in "Architectures".
 """
-EARLIER = " °"
-
-
-def _earlier(row: dict[str, Any]) -> bool:
-    """Tell whether a row was measured before its epsilon was written down."""
-    return "epsilon" not in row
 
 
 def _run(row: dict[str, Any], setting: str) -> str:
@@ -43,7 +32,7 @@ def _run(row: dict[str, Any], setting: str) -> str:
     if run is None:
         return ""
     quality = "= result" if run["psnr"] is None else f"{run['psnr']:.1f} dB"
-    return f"{run['nfe']} of {run['evaluations']}, {quality}{EARLIER if _earlier(row) else ''}"
+    return f"{run['nfe']} of {run['evaluations']}, {quality}"
 
 
 def _cells(row: dict[str, Any] | None) -> str:
@@ -82,8 +71,7 @@ def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
 
 def _samplers(hosts: dict[str, Rows]) -> list[str]:
     """Give one line per sampler over all schedulers; the JSON files hold every pair."""
-    lines = [f"## {SAMPLERS}", "", "Of the pairs run; the JSON files hold each.", ""]
-    lines[-2] += " Medians are of the n pairs run with the present method, where there are any."
+    lines = [f"## {SAMPLERS}", "", "Every pair of the host's own lists; the JSON files hold each.", ""]
     titles = " | ".join(f"{version}: exact | default (median)" for version in hosts)
     lines.append(f"| sampler | {titles} |")
     lines.append("|---" * (1 + 2 * len(hosts)) + "|")
@@ -100,19 +88,17 @@ def _samplers(hosts: dict[str, Rows]) -> list[str]:
 
 def _pairs(rows: Rows) -> str:
     if not rows:
-        return "not run | "
+        return "not in its list | "
     passed = [row for row in rows if row["outcome"] == "ok"]
     others = Counter(f"{row['outcome']} ({row['text']})" for row in rows if row["outcome"] != "ok")
     said = f"{len(passed)} of {len(rows)}" + "".join(f"; {count} {text}" for text, count in others.items())
     if not passed:
         return f"{said} | "
-    present = [row for row in passed if not _earlier(row)]
-    runs = [row["default"] for row in present or passed]
+    runs = [row["default"] for row in passed]
     share = median(run["nfe"] / run["evaluations"] for run in runs)
     quality = [run["psnr"] for run in runs if run["psnr"] is not None]
     shown = f", {median(quality):.1f} dB" if quality else ", = result"
-    of = f" (n = {len(present)})" if 0 < len(present) < len(passed) else ""
-    return f"{said} | {share:.0%} computed{shown}{of}{'' if present else EARLIER}"
+    return f"{said} | {share:.0%} computed{shown}"
 
 
 def write_page(hosts: dict[str, Rows], path: Path) -> int:
