@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..calibration.table import SensitivityTable
@@ -59,16 +59,24 @@ def optimal_plans(
     return solve(columns, points, config.max_reuse, config.forecast == "linear", zones.allows_reuse)
 
 
+Solver = Callable[[SenCacheConfig, Zones, SensitivityTable, RunPoints], OptimalPlans]
+
+
 def follower(
-    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
+    config: SenCacheConfig,
+    zones: Zones,
+    table: SensitivityTable,
+    points: RunPoints,
+    solver: Solver = optimal_plans,
 ) -> PlanFollower:
     """Choose the plan that the settings ask for: of least error at a speed-up, or the fastest at an error.
 
     Where that plan is predicted to err by more than `UNRELIABLE`, the outputs that a line would be drawn
     through are themselves too far off, and as many evaluations are planned for holding the last output.
     Past `UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
+    `solver` finds the plans, for who remembers them: epsilon and speed-up change none.
     """
-    plans = optimal_plans(config, zones, table, points)
+    plans = solver(config, zones, table, points)
     if config.speed_up > 0:
         price = plans.within_evaluations(len(points.sigmas) / config.speed_up)
     else:
@@ -76,13 +84,19 @@ def follower(
     follow = PlanFollower(plans, points, price, config.forecast)
     if config.forecast == "linear" and follow.tolerance > UNRELIABLE * points.swing:
         holding = replace(config, forecast="hold", speed_up=len(points.sigmas) / follow.planned)
-        return follower(holding, zones, table, points)
+        return follower(holding, zones, table, points, solver)
     if follow.forecast == "hold" and follow.tolerance > UNFORESEEABLE * points.swing:
         return PlanFollower(at_even_distances(plans, follow.planned), points, 0, "hold")
     return follow
 
 
-def simulate(config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints) -> Plan:
+def simulate(
+    config: SenCacheConfig,
+    zones: Zones,
+    table: SensitivityTable,
+    points: RunPoints,
+    solver: Solver = optimal_plans,
+) -> Plan:
     """Predict every decision of a run, with epsilon solved for where the settings wish for a speed-up.
 
     Raises ValueError where the table does not hold what the prediction needs.
@@ -90,7 +104,7 @@ def simulate(config: SenCacheConfig, zones: Zones, table: SensitivityTable, poin
     config = effective(config, table, points.progress)
     if config.rule != "plan":
         return _plan_for_speed_up(config, zones, table, points)
-    follow = follower(config, zones, table, points)
+    follow = follower(config, zones, table, points, solver)
     decisions = []
     for index, sigma in enumerate(points.sigmas):
         reuse = config.reuses and follow.reuses(sigma)

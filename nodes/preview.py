@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..caching.config import SenCacheConfig
-from ..caching.plan import Plan, simulate
+from ..caching.config import SenCacheConfig, Zones
+from ..caching.optimal import OptimalPlans
+from ..caching.plan import Plan, optimal_plans, simulate
 from ..caching.points import RunPoints
 from ..calibration import table as tables
 from ..calibration.table import SensitivityTable, TableError
@@ -72,7 +73,30 @@ class ScheduleCache:
         return held[2]
 
 
+@dataclass(slots=True)
+class PlanCache:
+    """The plans found last: a moving slider changes which of them is chosen, not the plans.
+
+    Two are held, since a run that needs few evaluations is planned with lines first, then for holding.
+    """
+
+    _held: tuple[tuple[tuple[Any, ...], OptimalPlans], ...] = ()
+
+    def __call__(
+        self, config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
+    ) -> OptimalPlans:
+        """Return what `optimal_plans` returns."""
+        asked = (zones, config.max_reuse, config.forecast)
+        for (for_table, for_points, *rest), plans in self._held:
+            if for_table is table and for_points is points and tuple(rest) == asked:
+                return plans
+        plans = optimal_plans(config, zones, table, points)
+        self._held = (((table, points, *asked), plans), *self._held[:1])
+        return plans
+
+
 _TABLES = TableCache()
+_PLANS = PlanCache()
 _SCHEDULES = ScheduleCache()
 
 
@@ -133,7 +157,7 @@ def _plan(
 ) -> tuple[Plan, dict[str, Any]]:
     """Simulate the run; also return what was taken from where."""
     model_sampling, points, steps, scheduler = _SCHEDULES.of(table, sampling)
-    plan = simulate(config, zones_of(model_sampling, config), table, points)
+    plan = simulate(config, zones_of(model_sampling, config), table, points, _PLANS)
     told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}
     needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
     if config.speed_up > 0 and config.reuses:

@@ -141,3 +141,27 @@ def test_sigmas_from_a_node_of_its_own_are_named_because_they_can_not_be_planned
     other = answered(table, sampling={"steps": 20, "sigmas": "LTXVScheduler"})
     assert len(other["notes"]) == 1 and "LTXVScheduler places the steps itself" in other["notes"][0]
     assert other["cells"] == known["cells"]
+
+
+def test_what_is_remembered_while_a_slider_moves_changes_no_answer(host, monkeypatch):
+    from sencache.nodes import preview
+
+    wan, ltxv = "tiny_wan.safetensors", "tiny_ltxv.safetensors"
+    asked = [
+        (wan, {"epsilon": 0.01}), (wan, {"epsilon": 0.05}), (wan, {"speed_up": 9.0}),
+        (wan, {"speed_up": 2.0}),
+        (wan, {"speed_up": 2.0, "n": 2}), (wan, {"speed_up": 2.0, "start_percent": 0.4}),
+        (ltxv, {"speed_up": 2.0}),
+        (wan, {"speed_up": 2.0, "forecast": "hold"}), (wan, {"speed_up": 9.0}), (wan, {"epsilon": 0.01}),
+    ]  # fmt: skip
+    found, solve = [], preview.optimal_plans
+    monkeypatch.setattr(preview, "optimal_plans", lambda *of: found.append(of) or solve(*of))
+    moving = [answered(table, sampling={"steps": 20}, **settings) for table, settings in asked]
+    assert len(found) < len(asked)
+    fresh = []
+    for table, settings in asked:
+        monkeypatch.setattr(preview, "_PLANS", preview.PlanCache())
+        monkeypatch.setattr(preview, "_SCHEDULES", preview.ScheduleCache())
+        fresh.append(answered(table, sampling={"steps": 20}, **settings))
+    assert moving == fresh
+    assert len({answer["nfe"] for answer in fresh}) >= 5
