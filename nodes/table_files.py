@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -84,7 +86,7 @@ def load_earlier(target: SaveTarget, metadata: Mapping[str, str]) -> Sensitivity
     returned.
     """
     found = []
-    for path in (target.path, target.partial):
+    for path in (target.path, target.partial, _own_partial(target, metadata)):
         with contextlib.suppress(TableError):
             table = tables.load(path)
             if dict(table.metadata) == dict(metadata):
@@ -92,15 +94,32 @@ def load_earlier(target: SaveTarget, metadata: Mapping[str, str]) -> Sensitivity
     return max(found, key=lambda table: table.num_samples, default=None)
 
 
+def _own_partial(target: SaveTarget, metadata: Mapping[str, str]) -> Path:
+    """Return where samples wait while the partial file holds those of a calibration with other settings."""
+    settings = hashlib.sha256(json.dumps(sorted(metadata.items())).encode()).hexdigest()[:8]
+    return target.partial.with_name(f"{target.path.stem}.{settings}{PARTIAL}")
+
+
+def _holds_others(path: Path, table: SensitivityTable) -> bool:
+    """Tell whether a file holds samples that are not in a table: of other settings, or more of the same."""
+    with contextlib.suppress(TableError):
+        held = tables.load(path)
+        return dict(held.metadata) != dict(table.metadata) or held.num_samples > table.num_samples
+    return False
+
+
 def save_partial(target: SaveTarget, table: SensitivityTable) -> None:
-    """Keep the samples finished so far."""
-    tables.save(table, target.partial)
+    """Keep the samples finished so far, beside those of any other calibration of this name."""
+    own = _own_partial(target, table.metadata)
+    tables.save(table, own if _holds_others(target.partial, table) else target.partial)
 
 
 def save_finished(target: SaveTarget, table: SensitivityTable) -> None:
-    """Write the finished table and drop the partial one."""
+    """Write the finished table and drop the partial one; those of other calibrations stay."""
     tables.save(table, target.path)
-    target.partial.unlink(missing_ok=True)
+    for path in (target.partial, _own_partial(target, table.metadata)):
+        if not _holds_others(path, table):
+            path.unlink(missing_ok=True)
 
 
 def matching(fingerprint: str) -> list[str]:

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from comfy_host import ROOT
+from comfy_host import ROOT, find_host
 from comfy_server import ComfyServer, QueueError
 from workflows import artist_workflow
 
@@ -38,17 +38,28 @@ def table(shared_server):
     path.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("mode", [["--cache-none"], ["--cache-lru", "2"]], ids=" ".join)
+MODES = (
+    ["--cache-none"], ["--cache-lru", "2"], ["--cache-classic"], ["--cache-ram"], ["--cache-ram", "0.5"],
+)  # fmt: skip
+RUNS_AGAIN = {"--cache-none": True, "--cache-classic": False}  # the others go by memory and size
+
+
+@pytest.mark.parametrize("mode", MODES, ids=" ".join)
 def test_every_cache_mode_reports_the_run_that_was_asked_for(tmp_path, mode):
+    host = find_host()
+    if f'"{mode[0]}"' not in (host / "comfy" / "cli_args.py").read_text(encoding="utf-8"):
+        pytest.skip(f"this host has no {mode[0]}")
+    prompt = workflow("tiny_wan.safetensors")
     with ComfyServer(tmp_path / "server", *mode) as server:
-        name = "tiny_wan.safetensors"
-        first = computed(server.run(workflow(name)))
-        again = computed(server.run(workflow(name)))
-        finer = computed(server.run(workflow(name, epsilon=0.0)))
-        back = computed(server.run(workflow(name)))
-        other_seed = computed(server.run(workflow(name, seed=8)))
+        first = computed(server.run(prompt))
+        history = server.run(prompt)
+        again, ran_again = computed(history), "7" in server.executed(history, prompt)
+        finer = computed(server.run(workflow("tiny_wan.safetensors", epsilon=0.0)))
+        back = computed(server.run(prompt))
+        other_seed = computed(server.run(workflow("tiny_wan.safetensors", seed=8)))
     assert 1 < first == again == back < finer == STEPS
     assert 1 < other_seed < STEPS
+    assert ran_again == RUNS_AGAIN.get(mode[0], ran_again)
 
 
 def test_a_replaced_table_runs_the_node_again_and_the_same_one_does_not(shared_server, table):

@@ -21,7 +21,7 @@ def error_of(kind):
     import comfy.model_management as management
 
     kinds = {"interrupt": management.InterruptProcessingException, "memory": management.OOM_EXCEPTION}
-    return kinds[kind]("full") if kind == "memory" else kinds.get(kind, ValueError)()
+    return kinds[kind]("full") if kind == "memory" else kinds.get(kind, RuntimeError)()
 
 
 @pytest.fixture
@@ -67,6 +67,7 @@ def test_a_run_stopped_at_any_evaluation_leaves_nothing(wan, sample, patch, reco
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_calibration_stopped_at_any_evaluation_keeps_its_finished_samples(host, wan, held, kind):
+    """An error and a full card go on as Cancel does, tried where a sample begins and where one ends."""
     from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
 
@@ -83,6 +84,7 @@ def test_a_calibration_stopped_at_any_evaluation_keeps_its_finished_samples(host
 
     whole = calibrate()
     evaluations, before = stop.seen, held()
+    half = evaluations // 2
     for evaluation in range(1, evaluations + 1):
         target.path.unlink(missing_ok=True)
         target.partial.unlink(missing_ok=True)
@@ -92,11 +94,13 @@ def test_a_calibration_stopped_at_any_evaluation_keeps_its_finished_samples(host
         error.__traceback__ = None
         stop.never()
         assert held() <= before, f"at evaluation {evaluation}"
-        finished = evaluation > evaluations // 2
+        finished = evaluation > half
         assert target.partial.exists() == finished and not target.path.exists()
-        if kind == "interrupt":  # going on takes as long as the calibration itself
+        # going on takes as long as the calibration itself
+        if kind == "interrupt" or evaluation in (1, half, half + 1, evaluations):
             assert calibrate() == whole
-            assert stop.seen == evaluations // (2 if finished else 1)
+            assert stop.seen == (half if finished else evaluations)
+            assert target.path.exists() and not target.partial.exists()
     target.path.unlink(missing_ok=True)
     target.partial.unlink(missing_ok=True)
 
