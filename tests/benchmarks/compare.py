@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="each takes one core")
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--keep", type=Path, help="an earlier comparison.json: run ours only, keep the rest")
+    parser.add_argument("--note", default="", help="what the page should say beside the machine")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,7 @@ def main() -> None:
     machine = f"{platform.machine()} CPU, one thread a process, {arguments.processes} processes at a time"
     if kept_ways:
         machine += "; everything but ours kept from an earlier run of the command on the same kind of machine"
+    machine += f". {arguments.note}" if arguments.note else ""
     write_page(finished_tasks, machine, arguments.clips, HERE / "results", kept_ways)
     sys.exit(1 if failed else 0)
 
