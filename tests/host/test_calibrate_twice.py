@@ -96,6 +96,14 @@ def alone(writer, target, samples=2):
     return table
 
 
+def same_but_for_rounding(resumed, whole):
+    """Hold a table to another whose samples were summed up in another order: modes may round otherwise."""
+    assert resumed.metadata == whole.metadata and resumed.num_samples == whole.num_samples
+    assert all(torch.equal(resumed.rows[name], whole.rows[name]) for name in whole.rows)
+    apart = (resumed.modes.values - whole.modes.values).abs().max()
+    assert apart <= 2**-12 * whole.modes.values.abs().max()
+
+
 @pytest.mark.parametrize(("seed", "samples"), [(50, 3), (50, 1), (3, 1), (3, 2)])
 def test_what_one_has_finished_outlasts_the_other(host, target, seed, samples):
     """Cancelled after the other has run from start to end, it goes on as if it had been alone.
@@ -116,7 +124,9 @@ def test_what_one_has_finished_outlasts_the_other(host, target, seed, samples):
     thread.join(PATIENCE)
     assert type(slow.error).__name__ == "InterruptProcessingException"
     slow.stop_at = 0
-    assert slow.calibrate(3) == whole == tables.load(target.path)
+    resumed = slow.calibrate(3)
+    assert resumed == tables.load(target.path)
+    same_but_for_rounding(resumed, whole)
     assert slow.seen == EACH
     assert files(target) == [target.path]
 
