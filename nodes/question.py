@@ -53,10 +53,11 @@ def config_of(settings: Any) -> SenCacheConfig:
     if not isinstance(settings, Mapping):
         raise QuestionError("not an object")
     renamed = {("max_reuse" if name == "n" else name): value for name, value in settings.items()}
-    try:
-        return read_into(SenCacheConfig, renamed)
-    except TypeError as error:
-        raise QuestionError("a setting has another type") from error
+    usual = SenCacheConfig()
+    for name, value in renamed.items():
+        if isinstance(getattr(usual, name, None), int | float) and not isinstance(value, int | float):
+            raise QuestionError(f"{name} is not a number")
+    return read_into(SenCacheConfig, renamed)
 
 
 def within(value: float | None, low: float, high: float, name: str) -> float | None:

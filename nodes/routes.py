@@ -136,8 +136,9 @@ def same_origin(headers: Any) -> bool:
         return True
     try:
         shown = urllib.parse.urlsplit(origin)
-        asked = urllib.parse.urlsplit(f"{shown.scheme}://{headers.get('Host', '')}")
+        asked = urllib.parse.urlsplit(f"//{headers.get('Host', '')}")
         usual = {"http": 80, "https": 443}.get(shown.scheme)
-        return (shown.hostname, shown.port or usual) == (asked.hostname, asked.port or usual)
+        places = [(place.hostname, place.port or usual) for place in (shown, asked)]
+        return shown.hostname is not None and places[0] == places[1]
     except ValueError:  # no address at all
         return False

@@ -86,3 +86,27 @@ def test_what_is_accepted_samples(host, wan, sample):
         latent = {"samples": torch.zeros(1, 16, 2, 8, 8)}
         assert torch.isfinite(sample(patched, steps=5, latent=latent)).all(), given
         sampled += 1
+
+
+@pytest.mark.parametrize(
+    ("origin", "asked", "own"),
+    [
+        ("http://127.0.0.1:8188", "127.0.0.1:8188", True),
+        ("https://studio.example", "studio.example", True),
+        ("http://studio.example:80", "studio.example", True),
+        ("http://127.0.0.1", "127.0.0.1:8188", False),
+        ("http://127.0.0.1:8189", "127.0.0.1:8188", False),
+        ("https://example.org", "127.0.0.1:8188", False),
+        ("http://127.0.0.1:99999", "127.0.0.1:8188", False),
+        ("http://[", "127.0.0.1:8188", False),
+        ("null", "127.0.0.1:8188", False),
+        ("null", "", False),
+        ("", "127.0.0.1:8188", False),
+        ("http://127.0.0.1:8188", "127.0.0.1:x", False),
+    ],
+)
+def test_only_the_servers_own_pages_may_ask(host, origin, asked, own):
+    from sencache.nodes.routes import same_origin
+
+    headers = {"Content-Type": "application/json", "Origin": origin, "Host": asked}
+    assert same_origin(headers) is own
