@@ -16,7 +16,7 @@ import handling
 import pytest
 from judge import HOST_LACKS, OK, Case, judge
 
-SLOW = ("inductor", "standard_uniform", "looped_uniform", "relative", "freenoise", "split_conds")
+SLOW = ("inductor", ", Stable Video", "standard_uniform", "looped_uniform", "relative", "freenoise", "split_conds")
 REUSED_LITTLE = ("restarts", "one step", "four steps", "KarrasScheduler", "SamplerLCMUpscale")
 
 
