@@ -17,7 +17,8 @@ import pytest
 from judge import HOST_LACKS, OK, Case, judge
 
 SLOW = (
-    "inductor", ", Stable Video", "standard_uniform", "looped_uniform", "relative", "freenoise", "split_conds",
+    "inductor", ", Stable Video", "standard_uniform", "looped_uniform", "relative", "freenoise",
+    "split_conds",
 )  # fmt: skip
 REUSED_LITTLE = ("restarts", "one step", "four steps", "KarrasScheduler", "SamplerLCMUpscale")
 
