@@ -27,6 +27,7 @@ class PlanFollower:
         self._plans, self._points, self._price = plans, points, price
         self._importance: list[float] = (points.swing * points.importance).tolist()
         self._sigmas = -np.asarray(points.sigmas)
+        self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
         self._reference: int | None = None
         self._gap = self._following = 0
         self._latest: int | None = None
@@ -40,8 +41,7 @@ class PlanFollower:
 
     def step_length(self, sigma: float) -> float:
         """Return how far sampling comes by the step in which an evaluation at `sigma` lies."""
-        step = self._step(sigma)
-        return [*self._points.progress[1:], 1.0][step] - self._points.progress[step]
+        return self._lengths[self._step(sigma)]
 
     def _step(self, sigma: float) -> int:
         return max(0, int(np.searchsorted(self._sigmas, -sigma * (1 - 1e-5), side="right")) - 1)

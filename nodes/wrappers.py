@@ -227,14 +227,9 @@ class Patch:
         state.calls += 1
         wanted = [branch for branch in branches if branch is not None]
         if run.decision.reuse and run.can_serve(wanted):
-            served = [None if branch is None else run.serve(branch, x_in.device) for branch in branches]
             return [
-                torch.zeros_like(x_in)
-                if output is None
-                else output
-                if run.holds_denoised
-                else sampling.calculate_denoised(timestep, output, x_in)
-                for output in served
+                torch.zeros_like(x_in) if branch is None else _served(run, branch, sampling, timestep, x_in)
+                for branch in branches
             ]
         run.compute_instead()
         outputs = executor(model, conds, x_in, timestep, model_options)
@@ -243,6 +238,12 @@ class Patch:
                 stored = denoised if run.holds_denoised else raw_output(sampling, timestep, denoised, x_in)
                 run.store(branch, stored)
         return outputs
+
+
+def _served(run: SamplingRun, branch: Any, sampling: Any, sigma: Tensor, x: Tensor) -> Tensor:
+    """Return a branch's forecast denoised latent at `sigma`."""
+    output = run.serve(branch, x.device)
+    return output if run.holds_denoised else sampling.calculate_denoised(sigma, output, x)
 
 
 def without_patch(model: Any) -> Any:
