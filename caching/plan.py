@@ -90,6 +90,17 @@ def follower(
     return follow
 
 
+def doubts(config: SenCacheConfig, table: SensitivityTable, cfg: float) -> tuple[str, ...]:
+    """Say so where guidance was not measured: a guided run then ends much further off than predicted."""
+    planned = config.reuses and config.rule == "plan" and table.modes is not None
+    if not planned or table.guided or cfg == 1.0:
+        return ()
+    return (
+        f"The table was measured without guidance and this run has cfg {cfg:g}: the result may end many "
+        "times further off than predicted. Measure again with the negative prompt and the cfg that you use.",
+    )
+
+
 def simulate(
     config: SenCacheConfig,
     zones: Zones,

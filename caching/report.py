@@ -26,7 +26,7 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
         "seconds_saved": record.seconds_saved,
         "reasons": dict(Counter(one.decision.reason.value for one in record.evaluations)),
         "planned": record.planned,
-        "predicted_error": record.predicted_error,
+        "predicted_error": _finite(record.predicted_error),
         "complete": record.complete,
         "node_id": record.node_id,
         "table": record.table_name,
@@ -36,7 +36,7 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
                 "action": one.decision.action.value,
                 "reason": one.decision.reason.value,
                 "score": _finite(one.decision.score),
-                "budget": one.decision.budget,
+                "budget": _finite(one.decision.budget),
                 "seconds": one.seconds,
             }
             for one in record.evaluations

@@ -82,8 +82,14 @@ class TrajectoryProbe:
     ) -> None:
         """Take in the evaluation of `x [B, ...]` (model-input space) that gave the raw `output [B, ...]`.
 
-        `negative` is the negative branch's output where there is guidance.
+        `negative` is the negative branch's output where there is guidance. Raises TableError for a latent of
+        another size than the one before.
         """
+        if self._previous is not None and self._previous.x.shape != x.shape:
+            raise TableError(
+                "the sampler changes the latent's size on its way, so its steps can't be compared; "
+                "measure with another sampler"
+            )
         while self._outputs and self._outputs[-1][0] <= timestep:
             del self._outputs[-1]
         branches = [output] if negative is None else [output, negative]
@@ -109,8 +115,10 @@ class TrajectoryProbe:
         return SensitivityTable(timestep, sigma, rows, metadata, self._modes())
 
     def _modes(self) -> OutputModes:
+        """Return the modes; where guidance is off for a while, the output counts for both branches."""
         times, outputs = zip(*self._outputs, strict=True)
-        return from_outputs(times, outputs)
+        most = max(len(one) for one in outputs)
+        return from_outputs(times, [[*one, *one[:1]][:most] for one in outputs])
 
 
 def probe_latents(

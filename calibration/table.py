@@ -90,6 +90,11 @@ class SensitivityTable:
         """How many calibration samples the rows hold."""
         return len(self.rows["latent_sensitivity"])
 
+    @property
+    def guided(self) -> bool:
+        """Whether the negative branch of the guidance was measured beside the positive one."""
+        return self.modes is not None and self.modes.values.shape[1] == 2
+
     def mean(self, name: str) -> list[float] | None:
         """Return the mean over samples of one quantity at every knot, or None where it was not measured."""
         values = self._means.get(name)

@@ -9,13 +9,20 @@ from comfy_api.latest import io, ui
 
 from ..caching.record import RunRecord
 from ..caching.report import as_text
-from ..pictures.strip import draw_runs
+from ..pictures.strip import draw_nothing, draw_runs
 from .host_api import aliases, as_image
-from .live import upstream
+from .queued_graph import samplers_before
 from .shown import as_shown
 from .wrappers import KEY
 
-NODE = "Cache Stats"
+NOT_PATCHED = (
+    "This model was not patched, so every step was computed. Connect the model that SenCache Model Patch "
+    "gives."
+)
+NOT_SAMPLED = (
+    "No sampler before this node ran with the patched model, so every step was computed. Connect the patched "
+    "model to the sampler as well."
+)
 
 
 class SenCacheStats(io.ComfyNode):
@@ -51,32 +58,37 @@ class SenCacheStats(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, samples: dict[str, Any]) -> io.NodeOutput:
-        """Report the latest run of each sampler that leads to the latent; raises ValueError without any."""
+        """Report the latest run of each sampler that leads to the latent, or say why there is none.
+
+        A bypassed Model Patch must not stop the workflow: artists compare so.
+        """
         sink = model.get_attachment(KEY)
-        if sink is None:
-            raise ValueError(
-                f"{NODE}: this model was not patched; connect the model that SenCache Model Patch gives."
-            )
-        before = upstream(cls.hidden.prompt or {}, cls.hidden.unique_id, "samples")
-        records = relevant(list(sink.records), before)
+        samplers = samplers_before(cls.hidden.prompt or {}, cls.hidden.unique_id)
+        records = [] if sink is None else relevant(list(sink.records), samplers)
         if not records:
-            raise ValueError(
-                f"{NODE}: no sampler has run with this patched model; "
-                "connect its MODEL to the sampler as well."
-            )
-        text = "\n\n".join(as_text(record) for record in records)
-        image = as_image(draw_runs(records))
+            text = NOT_PATCHED if sink is None else NOT_SAMPLED
+            image = as_image(draw_nothing(text))
+        else:
+            text = "\n\n".join(as_text(record) for record in records)
+            image = as_image(draw_runs(records))
         shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
         shown["sencache"] = [as_shown(record) for record in records]
         return io.NodeOutput(samples, image, text, ui=shown)
 
 
-def relevant(records: Iterable[RunRecord], samplers: set[str]) -> list[RunRecord]:
-    """Keep the latest record of each sampler among `samplers`, in the order they ran.
+def relevant(records: Iterable[RunRecord], samplers: set[str] | None) -> list[RunRecord]:
+    """Keep what each of `samplers` ran in the latest prompt that it ran in, in the order of the runs.
 
-    Where the graph does not tell (a sampler inside an expanded node), the latest run of the patched model
-    counts.
+    A sampler inside a node that expanded counts as that node. Where nothing tells (`samplers` None, or runs
+    outside a queue), the latest run of the patched model counts.
     """
-    everything = list(records)
-    latest = {record.node_id: record for record in everything if record.node_id in samplers}
-    return [record for record in everything if latest.get(record.node_id) is record] or everything[-1:]
+    everything = [(_graph_node(record), record) for record in records]
+    latest = {node: record.prompt_id for node, record in everything}
+    kept = [one for node, one in everything if node in (samplers or ()) and one.prompt_id == latest[node]]
+    untold = [one for node, one in everything if samplers is None or node is None]
+    return kept or untold[-1:]
+
+
+def _graph_node(record: RunRecord) -> str | None:
+    """Return the queued node that a run belongs to; the parts of one that expanded are `node.0.0.n`."""
+    return None if record.node_id is None else record.node_id.partition(".")[0]

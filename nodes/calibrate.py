@@ -156,6 +156,7 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "model": readable_name(run.model),
         **describe(run.model),
         "sampler": run.sampler_name,
+        **run.sampler_settings(),
         "scheduler": run.scheduler,
         "steps": str(run.steps),
         "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
@@ -164,7 +165,7 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "weights": weights_digest(run.model),
         "latent_shape": ", ".join("x".join(map(str, part.shape[1:])) for part in run.latent_parts()),
         "source": "videos" if run.from_videos else "own trajectories",
-        "latents": digest(run.latent_parts()) if run.from_videos else "empty",
+        "latents": run.latents_digest(),
         "dtype": str(run.model.model_dtype()).removeprefix("torch."),
     }
 

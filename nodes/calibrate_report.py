@@ -31,6 +31,11 @@ def as_text(table: SensitivityTable, target: SaveTarget, evaluations: int, resum
         f"{len(table.timestep)} timesteps, {evaluations} evaluations.",
         f"Saved as {target.name} in models/{FOLDER}; SenCache Model Patch finds it there.",
     ]
+    if not table.guided:
+        lines.append(
+            "Measured without guidance: for sampling with a cfg other than 1 connect the negative prompt and "
+            "set that cfg here."
+        )
     if resumed:
         earlier = f"{resumed} of the samples were there from an earlier calibration with these settings."
         lines.insert(1, earlier)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.patcher_extension
 import comfy.sample
+import comfy.sampler_helpers
 import comfy.samplers
 import torch
 from torch import Tensor
@@ -18,6 +20,11 @@ from .wrappers import WRAPPER_TYPES, raw_output
 
 _KEY = "sencache_calibrate"
 _, PREDICT_NOISE, CALC_COND_BATCH = WRAPPER_TYPES
+# What the host's context windows put on a model beside their handler; it fails without the handler.
+_WINDOW_WRAPPERS = {
+    comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING: "ContextWindows_prepare_sampling",
+    comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE: "ContextWindows_sampler_sample",
+}
 
 
 class NoisedLatents(comfy.samplers.Sampler):
@@ -90,7 +97,7 @@ class _Watcher:
         output = raw_output(sampling, sigma, outputs[0], x_in)
         if not torch.isfinite(output).all():
             raise TableError("the model gives values that are not numbers here; try another weight dtype")
-        guided = len(conds) > 1 and conds[1] is not None
+        guided = len(conds) > 1 and bool(conds[1])
         negative = raw_output(sampling, sigma, outputs[1], x_in) if guided else None
         self.probe.observe(sampling.calculate_input(sigma, x_in), sigma_now, timestep_now, output, negative)
         return outputs
@@ -121,8 +128,31 @@ class CalibrationRun:
 
     @property
     def from_videos(self) -> bool:
-        """Whether the latent holds videos to be noised; an empty one means the model's own trajectories."""
-        return any(bool(torch.count_nonzero(part) > 0) for part in self.latent_parts())
+        """Whether the latent holds videos to be noised; an empty one means the model's own trajectories.
+
+        What the mask keeps does not count: frames that image to video starts from are no video yet.
+        """
+        given = zip(self.latent_parts(), self._mask_parts(), strict=True)
+        return any(bool((part if mask is None else part * mask).any()) for part, mask in given)
+
+    def _mask_parts(self) -> list[Tensor | None]:
+        """Return for each of the latent's tensors where it is sampled, 1 or 0; None means everywhere."""
+        parts, mask = self.latent_parts(), self.latent.get("noise_mask")
+        if mask is None:
+            return [None] * len(parts)
+        masks = list(mask.unbind())[: len(parts)] if mask.is_nested else [mask]
+        fitted = [
+            comfy.sampler_helpers.prepare_mask(one, part.shape, part.device)
+            for one, part in zip(masks, parts, strict=False)
+        ]
+        return fitted + [None] * (len(parts) - len(fitted))
+
+    def latents_digest(self) -> str:
+        """Tell the given latents and their masks from others: a calibration goes on only with the same."""
+        parts = self.latent_parts()
+        if self.latent.get("noise_mask") is None and not any(bool(part.any()) for part in parts):
+            return "empty"
+        return digest([*parts, *self._mask_parts()])
 
     def sigmas(self) -> Tensor:
         """Return the schedule as KSampler would make it."""
@@ -141,19 +171,29 @@ class CalibrationRun:
 
     @property
     def sampler_name(self) -> str:
-        """The sampler's name as the table's metadata say it."""
-        return self.sampler if self.own_sampler is None else type(self.own_sampler).__name__
+        """The sampler's name as the table's metadata say it; KSampler's own name where it has one."""
+        if self.own_sampler is None:
+            return self.sampler
+        function = getattr(self.own_sampler, "sampler_function", None)
+        return getattr(function, "__name__", type(self.own_sampler).__name__).removeprefix("sample_")
+
+    def sampler_settings(self) -> dict[str, str]:
+        """Return what tells an own sampler's settings from another's, for the table's metadata."""
+        settings = [getattr(self.own_sampler, name, None) for name in ("extra_options", "inpaint_options")]
+        return {"sampler_settings": digest(settings)} if any(settings) else {}
 
     def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
         """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
         watcher = _Watcher(on_evaluation)
         model = self.model.clone()
         model.model_options.pop("context_handler", None)  # windows would be compared with each other
+        for wrapper_type, key in _WINDOW_WRAPPERS.items():
+            model.remove_wrappers_with_key(wrapper_type, key)
         model.add_wrapper_with_key(PREDICT_NOISE, _KEY, watcher.predict_noise)
         model.add_wrapper_with_key(CALC_COND_BATCH, _KEY, watcher.calc_cond_batch)
         latent = comfy.sample.fix_empty_latent_channels(model, self.latent["samples"])
         guider = comfy.samplers.CFGGuider(model)
-        guided = self.negative is not None and not self.from_videos
+        guided = self.negative is not None
         guider.set_conds(self.positive, self.negative if guided else [])
         guider.set_cfg(self.cfg if guided else 1.0)
         sampler = NoisedLatents() if self.from_videos else self._sampler()
@@ -165,26 +205,27 @@ class CalibrationRun:
 
 
 def digest(values: Any) -> str:
-    """Hash every tensor in nested lists and dicts, such as a conditioning: 16 hexadecimal digits.
+    """Hash every tensor, number and text in nested lists and dicts, such as a conditioning: 16 hex digits.
 
     A calibration goes on from an earlier one only with the same prompts, images and videos.
     """
     hashed = hashlib.sha256()
-    for tensor in _tensors(values):
-        if tensor is None:
-            hashed.update(b"none")
+    for value in _leaves(values):
+        if isinstance(value, Tensor):
+            hashed.update(value.detach().float().cpu().contiguous().numpy().tobytes())
         else:
-            hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+            hashed.update(b"none" if value is None else repr(value).encode())
     return hashed.hexdigest()[:16]
 
 
-def _tensors(values: Any) -> Iterator[Tensor | None]:
-    """Yield the tensors inside nested containers in a fixed order, and None for None."""
-    if values is None or isinstance(values, Tensor):
+def _leaves(values: Any) -> Iterator[Tensor | int | float | str | None]:
+    """Yield what is inside nested containers in a fixed order; objects of other kinds are left out."""
+    if values is None or isinstance(values, Tensor | int | float | str):
         yield values
     elif isinstance(values, dict):
         for key in sorted(values, key=str):
-            yield from _tensors(values[key])
+            yield str(key)
+            yield from _leaves(values[key])
     elif isinstance(values, list | tuple):
         for value in values:
-            yield from _tensors(value)
+            yield from _leaves(value)

@@ -11,12 +11,12 @@ from server import PromptServer
 
 from ..caching.policy import Decision
 from ..caching.record import RunRecord
+from .queued_graph import stats_after
 from .shown import as_shown
 
 RUN_EVENT = "sencache.run"
 CALIBRATION_EVENT = "sencache.calibration"
-SECONDS_BETWEEN = 0.1  # often enough to look alive; drawing takes processor time where the model runs on it
-_STATS = "SenCacheStats"
+SECONDS_BETWEEN = 0.25  # often enough to look alive; drawing takes processor time where the model runs on it
 
 
 class Listener:
@@ -141,23 +141,3 @@ def _inside(value: Any, *names: str) -> Any:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
-
-
-def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:
-    """Return the ids of the Cache Stats nodes that a sampler leads to; all where the graph does not tell."""
-    stats = [str(node) for node, entry in prompt.items() if entry.get("class_type") == _STATS]
-    if sampler not in prompt:
-        return stats
-    return [node for node in stats if sampler in upstream(prompt, node, "samples")]
-
-
-def upstream(prompt: Mapping[str, Any], node_id: str | None, input_name: str) -> set[str]:
-    """Return the ids of all nodes that lead to one input of a node, read off the queued graph."""
-    found: set[str] = set()
-    waiting = [(prompt.get(str(node_id)) or {}).get("inputs", {}).get(input_name)]
-    while waiting:
-        link = waiting.pop()
-        if isinstance(link, list) and len(link) == 2 and str(link[0]) not in found:
-            found.add(str(link[0]))
-            waiting.extend((prompt.get(str(link[0])) or {}).get("inputs", {}).values())
-    return found

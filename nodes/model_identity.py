@@ -57,13 +57,17 @@ def fingerprint(model: Any) -> str:
 def weights_digest(model: Any) -> str:
     """Hash a sample of the weights and the patches on them: one architecture may hold another expert.
 
-    With patches (a LoRA) the digest holds until ComfyUI is restarted, since the host names them at random.
+    Weights that the host has patched in place count as they were before. With patches (a LoRA) the digest
+    holds until ComfyUI is restarted, since the host names them at random.
     """
     hashed = hashlib.sha256()
-    parameters = sorted(model.model.diffusion_model.state_dict().items())
+    network = model.model.diffusion_model
+    parameters = sorted(network.named_parameters())  # a state dict of packed weights may hold stand-ins
     for name, value in parameters[:: max(1, len(parameters) // 16)]:
         hashed.update(name.encode())
-        hashed.update(value.detach().flatten()[:64].float().cpu().numpy().tobytes())
+        kept = model.backup.get(f"diffusion_model.{name}")
+        own = value if kept is None else kept.weight
+        hashed.update(own.detach().flatten()[:64].float().cpu().numpy().tobytes())
     if model.patches:
         hashed.update(str(model.patches_uuid).encode())
     return hashed.hexdigest()[:16]

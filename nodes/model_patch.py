@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..caching.config import SenCacheConfig
+from ..calibration.files import naming
 from ..calibration.table import SensitivityTable, TableError
 from . import table_files
 from .accelerators import refuse_other_accelerator
@@ -17,6 +18,7 @@ from .model_identity import fingerprint, readable_name
 from .patch_inputs import DEFAULTS, advanced_inputs
 from .refusals import refusal
 from .table_choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
+from .table_sampling import number_of
 from .wrappers import Patch
 
 NODE = "SenCache Model Patch"
@@ -157,6 +159,8 @@ class SenCacheModelPatch(io.ComfyNode):
                 cache_device=cache_device,
             )
             chosen = _choose(model, str(table), sensitivity, str(embedded_table))
+            with naming(chosen.name, "sensitivity table"):
+                number_of(chosen.table, "cfg", 1.0, low=0.0)  # refused here, not by the sampler
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
         if not any_model:

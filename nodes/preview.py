@@ -10,7 +10,7 @@ from typing import Any
 
 from ..caching.config import SenCacheConfig, Zones
 from ..caching.optimal import OptimalPlans
-from ..caching.plan import Plan, optimal_plans, simulate
+from ..caching.plan import Plan, doubts, optimal_plans, simulate
 from ..caching.points import RunPoints
 from ..calibration import table as tables
 from ..calibration.table import SensitivityTable, TableError
@@ -117,7 +117,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(error, QuestionError):
             raise
         return {"problem": f"{str(error).rstrip('.')}."}
-    notes = [*choice.notes, *_unknown_sigmas(sampling, told["scheduler"])]
+    cautions = doubts(plan.config, choice.table, told.pop("cfg"))
+    notes = [*choice.notes, *cautions, *_unknown_sigmas(sampling, told["scheduler"])]
     return {**_as_json(plan), **told, "table": _table_json(choice), "notes": notes}
 
 
@@ -158,7 +159,8 @@ def _plan(
     """Simulate the run; also return what was taken from where."""
     model_sampling, points, steps, scheduler = _SCHEDULES.of(table, sampling)
     plan = simulate(config, zones_of(model_sampling, config), table, points, _PLANS)
-    told = {"steps": steps, "scheduler": scheduler, "steps_known": sampling.steps is not None}
+    told: dict[str, Any] = {"steps": steps, "scheduler": scheduler, "cfg": points.cfg}
+    told["steps_known"] = sampling.steps is not None
     needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
     if config.speed_up > 0 and config.reuses:
         told["epsilon"] = _rounded_up(needed) if plan.nfe < len(plan.decisions) else 0.0

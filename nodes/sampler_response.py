@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import OrderedDict
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 MAX_STEPS = 250
 MAX_REMEMBERED = 32
+SHARED_NOISE = ("heunpp2",)  # draw from torch's own generator whatever the seed; their swing is 1
 _NOISE = 1e-4
 _REMEMBERED: OrderedDict[tuple[Any, ...], float] = OrderedDict()
 
@@ -42,20 +44,25 @@ class _Impulses:
         return self._sampling.calculate_denoised(sigma, output, x)
 
 
-def swing(sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None) -> float:
+def swing(
+    sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None, between_runs: bool = True
+) -> float:
     """Return the mean square of a sampler's largest swing from a disturbed output, Euler's being 1 (ours).
 
     The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers a
     swing, and the sampler the answer; so its square tells best how much further off than predicted a run
     ends (`tests/benchmarks/method.md`). 1 where it can't be told: samplers that add noise, that evaluate more
-    than once a step, that change the latent's size, or that are no function of the host's kind.
+    than once a step, that change the latent's size, or that are no function of the host's kind. Torch's
+    random numbers are left as they were, which only the thread that samples may see to (`between_runs`).
     """
     count = len(sigmas) - 1
     function = getattr(sampler, "sampler_function", None)
     if function is None or not 1 <= count <= MAX_STEPS:
         return 1.0
     at = sigmas.detach().float().cpu()
-    own = _largest(function, getattr(sampler, "extra_options", {}), at, model_sampling, patcher)
+    kept = torch.random.fork_rng(devices=[]) if between_runs else contextlib.nullcontext()
+    with kept:
+        own = _largest(function, getattr(sampler, "extra_options", {}), at, model_sampling, patcher)
     plain = _largest(_euler, {}, at, model_sampling, patcher)
     if own is None or plain is None or not bool((plain > 0).all()):
         return 1.0
@@ -63,13 +70,18 @@ def swing(sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None
 
 
 def named_swing(name: str | None, sigmas: Tensor, model_sampling: Any) -> float:
-    """Return the swing of a sampler by its name, 1 for an unknown one; remembered, for sliders move."""
-    if name not in comfy.samplers.KSampler.SAMPLERS:
+    """Return the swing of a sampler by its name, 1 for an unknown one; remembered, for sliders move.
+
+    Asked for while another thread samples: there torch's random numbers must not be touched at all, not even
+    put back, or that run would draw others.
+    """
+    if name not in comfy.samplers.KSampler.SAMPLERS or name in SHARED_NOISE:
         return 1.0
     kinds = tuple(kind.__name__ for kind in type(model_sampling).__mro__)
     key = (name, kinds, tuple(sigmas.tolist()))
     if key not in _REMEMBERED:
-        _REMEMBERED[key] = swing(comfy.samplers.sampler_object(name), sigmas, model_sampling)
+        sampler = comfy.samplers.sampler_object(name)
+        _REMEMBERED[key] = swing(sampler, sigmas, model_sampling, between_runs=False)
         while len(_REMEMBERED) > MAX_REMEMBERED:
             _REMEMBERED.popitem(last=False)
     return _REMEMBERED[key]
@@ -84,9 +96,8 @@ def _largest(
     x = torch.zeros(count + 1, 1, 1, 1, 1)
     extra = {"seed": 0, "model_options": {}}
     try:
-        with torch.random.fork_rng(devices=[]):
-            arguments = {"extra_args": extra, "callback": None, "disable": True, **options}
-            final = function(impulses, x, sigmas.clone(), **arguments)
+        arguments = {"extra_args": extra, "callback": None, "disable": True, **options}
+        final = function(impulses, x, sigmas.clone(), **arguments)
     except Exception as error:  # a sampler of another pack may need anything
         logger.debug("SenCache: the sampler's response could not be measured: %s", error)
         return None

@@ -15,16 +15,17 @@ from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from ..caching.config import SenCacheConfig, Zones
-from ..caching.plan import effective, follower, simulate
+from ..caching.plan import doubts, effective, follower, simulate
 from ..caching.points import RunPoints, step_weights
 from ..caching.record import RunRecord
 from ..caching.run import SamplingRun
 from ..calibration.table import SensitivityTable
 from .accelerators import refuse_other_accelerator
-from .branches import branch_keys
+from .branches import branch_keys, plain_options
 from .guidance import guidance_scale
 from .live import LiveRun
 from .sampler_response import swing
+from .table_sampling import number_of
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ class _HostRun:
     run: SamplingRun
     model_sampling: Any
     live: LiveRun | None = None
-    calls: int = 0
+    calls: int | None = None  # in this evaluation; None before the first
+    first_options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +148,9 @@ class Patch:
         model_sampling = guider.model_patcher.get_model_object("model_sampling")
         sigmas = args[3] if len(args) > 3 else kwargs["sigmas"]
         sampler = args[2] if len(args) > 2 else kwargs["sampler"]
-        run = self.run_over(model_sampling, sigmas, guidance_scale(guider), sampler, guider.model_patcher)
+        cfg = guidance_scale(guider)
+        run = self.run_over(model_sampling, sigmas, cfg, sampler, guider.model_patcher)
+        cautions = () if cfg is None else doubts(run.config, self.table, cfg)
         options = guider.model_options.setdefault("transformer_options", {})
         live = LiveRun.begin(len(sigmas) - 1)
         options[KEY] = _HostRun(run, model_sampling, live)
@@ -157,7 +161,7 @@ class Patch:
             return output
         finally:
             options.pop(KEY, None)
-            record = self._report(run, complete)
+            record = self._report(run, complete, cautions)
             if live is not None:
                 live.finish(record)
 
@@ -172,7 +176,7 @@ class Patch:
         config = effective(self.config, table, [axis(sigma) for sigma in sigmas[:-1].tolist()])
         zones, follow = zones_of(model_sampling, config), None
         if config.reuses and (config.rule == "plan" or config.speed_up > 0):
-            calibrated = float(table.metadata.get("cfg", 1.0))
+            calibrated = number_of(table, "cfg", 1.0, low=0.0)
             swings = swing(sampler, sigmas, model_sampling, patcher)
             points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings)
             if config.rule == "plan":
@@ -181,7 +185,7 @@ class Patch:
                 config = simulate(config, zones, table, points).config
         return SamplingRun(config, table, zones, progress=axis, follow=follow)
 
-    def _report(self, run: SamplingRun, complete: bool) -> RunRecord:
+    def _report(self, run: SamplingRun, complete: bool, cautions: tuple[str, ...]) -> RunRecord:
         context = get_executing_context()
         record = RunRecord(
             config=run.config,
@@ -190,7 +194,7 @@ class Patch:
             node_id=None if context is None else str(context.node_id),
             prompt_id=None if context is None else str(context.prompt_id),
             table_name=self.table_name,
-            notes=self.notes + ((UNPLANNED,) if run.config.rule != self.config.rule else ()),
+            notes=self.notes + cautions + ((UNPLANNED,) if run.config.rule != self.config.rule else ()),
             planned=None if run.follow is None else run.follow.planned,
             predicted_error=None if run.follow is None else run.follow.tolerance,
         )
@@ -220,10 +224,12 @@ class Patch:
         """Serve every branch's forecast, or compute and store; `timestep` is sigma, the results denoised."""
         options = model_options.get("transformer_options", {})
         state = options.get(KEY)
-        if state is None or not state.run.config.reuses:
+        if state is None or state.calls is None or not state.run.config.reuses:
             return executor(model, conds, x_in, timestep, model_options)
         run, sampling = state.run, model.model_sampling
-        branches = branch_keys(state.calls, conds, x_in, run.sigma, options)
+        if state.calls == 0:
+            state.first_options = plain_options(options)
+        branches = branch_keys(state.calls, conds, x_in, run.sigma, options, state.first_options)
         state.calls += 1
         wanted = [branch for branch in branches if branch is not None]
         if run.decision.reuse and run.can_serve(wanted):

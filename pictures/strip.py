@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
@@ -21,6 +22,15 @@ def draw_runs(records: Sequence[RunRecord]) -> Image.Image:
     picture, pen = new_canvas(WIDTH, RUN_HEIGHT * len(records))
     for index, record in enumerate(records):
         _draw_run(pen, record, RUN_HEIGHT * index)
+    return picture
+
+
+def draw_nothing(text: str) -> Image.Image:
+    """Draw a sentence where there is no run to draw."""
+    lines = textwrap.wrap(text, 90)
+    picture, pen = new_canvas(WIDTH, 40 + 20 * len(lines))
+    for index, line in enumerate(lines):
+        write(pen, (LEFT, 20 + 20 * index), line, 14)
     return picture
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,3 +88,43 @@ def records() -> Callable[[Any], list]:
         return list(model.get_attachment("sencache").records)
 
     return run
+
+
+@pytest.fixture
+def calibrate(host: ModuleType, wan: Any) -> Iterator[Callable[..., Any]]:
+    """Run the Calibrate node, 5 steps and 2 samples unless changed, under a table name of the test's own."""
+    from sencache.nodes import table_files
+    from sencache.nodes.calibrate import SenCacheCalibrate
+
+    target = table_files.save_target("calibration under test")
+
+    def run(model: Any = wan, **changed: Any) -> Any:
+        SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
+        inputs = {
+            "model": model, "positive": conditioning(2), "negative": conditioning(0),
+            "latent": empty_latent(), "steps": 5, "sampler": "euler", "scheduler": "simple",
+            "samples": 2, "cfg": 5.0, "seed": 3, "table_name": "calibration under test",
+        }  # fmt: skip
+        return SenCacheCalibrate.execute(**{**inputs, **changed})
+
+    yield run
+    target.path.unlink(missing_ok=True)
+    target.partial.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def evaluations(wan: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Count evaluations and the branches each holds; `stop_at` raises the host's Cancel at one of them."""
+    import comfy.model_management
+
+    counted = SimpleNamespace(branches=[], stop_at=None)
+    apply_model = wan.model._apply_model
+
+    def counting(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        counted.branches.append(len(x))
+        if len(counted.branches) == counted.stop_at:
+            raise comfy.model_management.InterruptProcessingException()
+        return apply_model(x, *args, **kwargs)
+
+    monkeypatch.setattr(wan.model, "_apply_model", counting)
+    return counted

@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from host_inputs import conditioning, empty_latent
 
-STEPS, SAMPLES = 5, 2
+STEPS, SAMPLES = 5, 2  # of the fixture `calibrate`
 EVALUATIONS = STEPS + 2 * (STEPS - 1)
-
-
-@pytest.fixture
-def calibrate(host, wan):
-    """Run the Calibrate node under a table name of the test's own."""
-    from sencache.nodes import table_files
-    from sencache.nodes.calibrate import SenCacheCalibrate
-
-    target = table_files.save_target("calibration under test")
-
-    def run(model=wan, **changed):
-        SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
-        inputs = {
-            "model": model, "positive": conditioning(2), "negative": conditioning(0),
-            "latent": empty_latent(), "steps": STEPS, "sampler": "euler", "scheduler": "simple",
-            "samples": SAMPLES, "cfg": 5.0, "seed": 3, "table_name": "calibration under test",
-        }  # fmt: skip
-        return SenCacheCalibrate.execute(**{**inputs, **changed})
-
-    yield run
-    target.path.unlink(missing_ok=True)
-    target.partial.unlink(missing_ok=True)
-
-
-@pytest.fixture
-def evaluations(wan, monkeypatch):
-    """Count evaluations and the branches each holds; `stop_at` raises the host's Cancel at one of them."""
-    import comfy.model_management
-
-    counted = SimpleNamespace(branches=[], stop_at=None)
-    apply_model = wan.model._apply_model
-
-    def counting(x, *args, **kwargs):
-        counted.branches.append(len(x))
-        if len(counted.branches) == counted.stop_at:
-            raise comfy.model_management.InterruptProcessingException()
-        return apply_model(x, *args, **kwargs)
-
-    monkeypatch.setattr(wan.model, "_apply_model", counting)
-    return counted
 
 
 def test_it_saves_a_small_table_that_model_patch_uses_at_once(calibrate, wan, patch, sample, records):
@@ -211,12 +169,12 @@ def test_the_text_says_what_to_expect(calibrate, wan, patch, sample, records):
     assert abs(records(patched)[-1].nfe - expected) <= 2
 
 
-def test_encoded_videos_are_noised_and_measured_on_the_positive_branch(calibrate, evaluations):
+def test_encoded_videos_are_noised_and_measured_with_their_guidance(calibrate, evaluations):
     videos = {"samples": torch.randn(2, *empty_latent()["samples"].shape[1:])}
     table = calibrate(latent=videos, samples=2).args[0]
-    assert table.metadata["source"] == "videos" and table.num_samples == 2
-    assert set(evaluations.branches) == {2}  # two videos, one branch
-    assert len(evaluations.branches) == EVALUATIONS
+    assert table.metadata["source"] == "videos" and table.num_samples == 2 and table.guided
+    assert evaluations.branches.count(4) == STEPS  # two videos, both branches
+    assert evaluations.branches.count(2) == EVALUATIONS - STEPS
 
 
 def test_a_patched_model_is_measured_without_its_patch(calibrate, wan, patch):

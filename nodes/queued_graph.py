@@ -1,0 +1,73 @@
+"""Reads a queued prompt: which nodes lead to which, and which samplers a Cache Stats node can speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import server
+
+STATS = "SenCacheStats"
+_PATCH = "SenCacheModelPatch"
+# What never carries a model; through anything else, such as a pipe of another pack, one may come.
+_WITHOUT_MODEL = {
+    "LATENT", "IMAGE", "MASK", "CONDITIONING", "VAE", "CLIP", "SIGMAS", "NOISE", "SAMPLER", "INT", "FLOAT",
+    "STRING", "BOOLEAN",
+}  # fmt: skip
+
+
+def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:
+    """Return the ids of the Cache Stats nodes that speak of a sampler; all where the graph does not tell."""
+    stats = [str(node) for node, entry in prompt.items() if entry.get("class_type") == STATS]
+    if sampler not in prompt:
+        return stats
+    return [node for node in stats if sampler in (samplers_before(prompt, node) or ())]
+
+
+def samplers_before(prompt: Mapping[str, Any], stats: str | None) -> set[str] | None:
+    """Return the ids of the nodes that lead to a Cache Stats node's latent and may sample its patched model.
+
+    Those that the patch does not reach (a sampler connected to the loader) are not among them, where the
+    graph holds the patch; it does not where a node expanded to it. None where the Cache Stats node is not in
+    the prompt.
+    """
+    if str(stats) not in prompt:
+        return None
+    before = upstream(prompt, stats, "samples")
+    models = upstream(prompt, stats, "model", _WITHOUT_MODEL)
+    patches = {node for node in models if prompt[node].get("class_type") == _PATCH}
+    if not patches:
+        return before
+    return {node for node in before if patches & upstream(prompt, node, None, _WITHOUT_MODEL)}
+
+
+def upstream(
+    prompt: Mapping[str, Any], node_id: str | None, input_name: str | None, without: set[str] | None = None
+) -> set[str]:
+    """Return the ids of all nodes that lead to one input of a node, or to any, but by types left out."""
+    found: set[str] = set()
+    inputs = (prompt.get(str(node_id)) or {}).get("inputs", {})
+    waiting = list(inputs.values()) if input_name is None else [inputs.get(input_name)]
+    while waiting:
+        link = waiting.pop()
+        for source in _sources(prompt, link, without or set()):
+            if source not in found:
+                found.add(source)
+                waiting.extend((prompt[source].get("inputs") or {}).values())
+    return found
+
+
+def _sources(prompt: Mapping[str, Any], link: Any, without: set[str]) -> Iterator[str]:
+    """Yield the node that a link comes from, if it is a link to a node of the prompt and of a wanted type."""
+    if isinstance(link, list) and len(link) == 2 and str(link[0]) in prompt:
+        if not without or _type_of(prompt, link) not in without:
+            yield str(link[0])
+
+
+def _type_of(prompt: Mapping[str, Any], link: list[Any]) -> str | None:
+    """Return the type of the output that a link leaves, None where it can't be told."""
+    # ComfyUI's module `nodes`, whose name is also that of a folder of ours
+    kind = server.nodes.NODE_CLASS_MAPPINGS.get(prompt[str(link[0])].get("class_type"))
+    types = getattr(kind, "RETURN_TYPES", ())
+    known = isinstance(link[1], int) and 0 <= link[1] < len(types)
+    return str(types[link[1]]) if known else None
