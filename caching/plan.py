@@ -90,6 +90,28 @@ def follower(
     return follow
 
 
+def epsilon_for(
+    config: SenCacheConfig,
+    zones: Zones,
+    table: SensitivityTable,
+    points: RunPoints,
+    solver: Solver = optimal_plans,
+) -> float:
+    """Return the epsilon that asks for what the wished speed-up asks for; 0 where that reuses nothing.
+
+    Raises ValueError where the table does not hold what the prediction needs.
+    """
+    config = effective(config, table, points.progress)
+    if config.rule != "plan":
+        plan = _plan_for_speed_up(config, zones, table, points)
+        return plan.config.epsilon if plan.nfe < len(plan.decisions) else 0.0
+    plans = solver(config, zones, table, points)
+    price = plans.within_evaluations(len(points.sigmas) / config.speed_up)
+    if plans.evaluations[price, 0, 0] >= len(points.sigmas):
+        return 0.0
+    return float(points.swing * math.sqrt(plans.errors[price, 0, 0]))
+
+
 def doubts(config: SenCacheConfig, table: SensitivityTable, cfg: float) -> tuple[str, ...]:
     """Say so where guidance was not measured: a guided run then ends much further off than predicted."""
     planned = config.reuses and config.rule == "plan" and table.modes is not None

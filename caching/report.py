@@ -97,6 +97,12 @@ def _advice(record: RunRecord) -> list[str]:
         advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
     elif record.reused == 0:
         advice += _why_nothing(record)
+    over = sum(one.decision.reason is Reason.OVER_BUDGET for one in record.evaluations)
+    if record.planned is not None and record.reused and over:
+        advice.append(
+            f"{over} evaluations more than planned were computed: the latent moved further than in "
+            "calibration, as it does with samplers that add noise at every step (SDE, ancestral, LCM)."
+        )
     unstored = sum(one.decision.reason is Reason.NO_STORED_OUTPUT for one in record.evaluations)
     if unstored:
         advice.append(

@@ -58,9 +58,8 @@ class SenCacheModelPatch(io.ComfyNode):
                     default=DEFAULTS.epsilon,
                     min=0.0,
                     max=2.0,
-                    step=0.001,
+                    step=0.0005,  # the frontend keeps as many digits as this has
                     round=0.0001,
-                    display_mode=io.NumberDisplay.slider,
                     tooltip="Speed against fidelity: the error that the finished latent may have, as "
                     "predicted. 0 changes nothing; 0.01 is a good start; more is faster. (Under the rules "
                     "joint and paper: the predicted change of the network's output.)",

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..caching.config import SenCacheConfig, Zones
 from ..caching.optimal import OptimalPlans
-from ..caching.plan import Plan, doubts, optimal_plans, simulate
+from ..caching.plan import Plan, doubts, epsilon_for, optimal_plans, simulate
 from ..caching.points import RunPoints
 from ..calibration import table as tables
 from ..calibration.table import SensitivityTable, TableError
 from . import table_files
-from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, within
+from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, wish_of, within
 from .sampler_response import named_swing
 from .table_choice import AUTOMATIC, FILE, Choice, embedded_choice
 from .table_sampling import number_of, sampling_of
 from .wrappers import points_of, zones_of
 
-Schedule = tuple[Any, RunPoints, int, str]  # model_sampling, the evaluations, steps, scheduler
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """Where a run's evaluations will lie; `told` is False for a sampler whose ways can't be foreseen."""
+
+    model_sampling: Any
+    points: RunPoints
+    steps: int
+    scheduler: str
+    told: bool
+
 
 MAX_CANDIDATES = 16
 EPSILON_DIGITS = 4
@@ -104,32 +114,51 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """Return the expected run as JSON-ready values, or a `problem` in one sentence.
 
     `question` holds the node's widgets (`settings`), what the graph says of the sampling (`sampling`), the
-    `embedded` text, and names of tables to try in turn (`tables`). Raises QuestionError for anything else.
+    `embedded` text, names of tables to try in turn (`tables`), and where the slider asks the speed-up that it
+    wishes for (`wish`): then the widgets' values that give it come back as `chosen`, and the plan is theirs.
+    Raises QuestionError for anything else.
     """
     sampling = read_into(Sampling, question.get("sampling", {}))
+    chosen: dict[str, dict[str, Any]] = {}
     try:
-        config = config_of(question.get("settings", {}))
+        config, wish = config_of(question.get("settings", {})), wish_of(question.get("wish"))
         choice = _choose(question)
         if choice is None:
             return {"problem": NO_TABLE}
-        plan, told = _plan(config, sampling, choice.table)
+        schedule = _SCHEDULES.of(choice.table, sampling)
+        zones = zones_of(schedule.model_sampling, config)
+        if wish is not None:
+            config = _wished(config, wish, zones, choice.table, schedule.points)
+            chosen["chosen"] = {"epsilon": config.epsilon, "speed_up": 0.0, "n": config.max_reuse}
+        plan = simulate(config, zones, choice.table, schedule.points, _PLANS)
     except (TableError, ValueError) as error:
         if isinstance(error, QuestionError):
             raise
         return {"problem": f"{str(error).rstrip('.')}."}
-    cautions = doubts(plan.config, choice.table, told.pop("cfg"))
-    notes = [*choice.notes, *cautions, *_unknown_sigmas(sampling, told["scheduler"])]
-    return {**_as_json(plan), **told, "table": _table_json(choice), "notes": notes}
+    return {
+        **_as_json(plan),
+        **chosen,
+        "steps": schedule.steps,
+        "scheduler": schedule.scheduler,
+        "steps_known": sampling.steps is not None,
+        "table": _table_json(choice),
+        "notes": [*choice.notes, *doubts(plan.config, choice.table, schedule.points.cfg),
+                  *_unforeseen(sampling, schedule, plan.config)],
+    }  # fmt: skip
 
 
-def _unknown_sigmas(sampling: Sampling, planned: str) -> list[str]:
-    """Say so where the graph's sigmas come from a node that no schedule of KSampler's stands for."""
-    if sampling.sigmas is None or sampling.scheduler is not None:
-        return []
-    return [
-        f"{sampling.sigmas} places the steps itself, and this is planned for '{planned}': the run plans for "
-        "its own sigmas, and may compute a few steps more or fewer."
-    ]
+def _unforeseen(sampling: Sampling, schedule: Schedule, config: SenCacheConfig) -> Iterator[str]:
+    """Say so where the run may differ: a node of its own places the steps, or the sampler adds noise."""
+    if sampling.sigmas is not None and sampling.scheduler is None:
+        yield (
+            f"{sampling.sigmas} places the steps itself, and this is planned for '{schedule.scheduler}': the "
+            "run plans for its own sigmas, and may compute a few steps more or fewer."
+        )
+    if config.reuses and not schedule.told:
+        yield (
+            f"{sampling.sampler} adds noise or evaluates more than once a step, and this is planned as if it "
+            "did not: the run decides as it goes, and may compute many more."
+        )
 
 
 def _choose(question: Mapping[str, Any]) -> Choice | None:
@@ -153,18 +182,19 @@ def _choose(question: Mapping[str, Any]) -> Choice | None:
     return None
 
 
-def _plan(
-    config: SenCacheConfig, sampling: Sampling, table: SensitivityTable
-) -> tuple[Plan, dict[str, Any]]:
-    """Simulate the run; also return what was taken from where."""
-    model_sampling, points, steps, scheduler = _SCHEDULES.of(table, sampling)
-    plan = simulate(config, zones_of(model_sampling, config), table, points, _PLANS)
-    told: dict[str, Any] = {"steps": steps, "scheduler": scheduler, "cfg": points.cfg}
-    told["steps_known"] = sampling.steps is not None
-    needed = plan.config.epsilon if plan.predicted_error is None else plan.predicted_error
-    if config.speed_up > 0 and config.reuses:
-        told["epsilon"] = _rounded_up(needed) if plan.nfe < len(plan.decisions) else 0.0
-    return plan, told
+def _wished(
+    config: SenCacheConfig, wish: float, zones: Zones, table: SensitivityTable, points: RunPoints
+) -> SenCacheConfig:
+    """Return the settings that give a wished speed-up; where epsilon or n is 0, the usual one is meant."""
+    usual = SenCacheConfig()
+    asked = replace(
+        config,
+        speed_up=wish,
+        epsilon=config.epsilon or usual.epsilon,
+        max_reuse=config.max_reuse or usual.max_reuse,
+    )
+    needed = epsilon_for(asked, zones, table, points, _PLANS)
+    return replace(asked, speed_up=0.0, epsilon=_rounded_up(needed) if needed > 0 else 0.0)
 
 
 def _scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
@@ -174,8 +204,8 @@ def _scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
     cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
     calibrated = number_of(table, "cfg", 1.0, low=0.0)
     swings = named_swing(sampling.sampler, sigmas, model_sampling)
-    points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings)
-    return model_sampling, points, steps, scheduler
+    points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings or 1.0)
+    return Schedule(model_sampling, points, steps, scheduler, swings is not None)
 
 
 def _rounded_up(epsilon: float) -> float:

@@ -48,12 +48,25 @@ def read_into(kind: type, values: Any) -> Any:
     return kind(**kept)
 
 
-def config_of(settings: Any) -> SenCacheConfig:
-    """Make the settings of the node's widgets; raises ValueError as the node would."""
-    if not isinstance(settings, Mapping):
+MAX_WIDGETS = 64
+MAX_WISH = 100.0
+
+
+def wish_of(value: Any) -> float | None:
+    """Return a wished speed-up, None for None."""
+    if value is not None and not isinstance(value, int | float):
+        raise QuestionError("wish is not a number")
+    return within(value, 1.0, MAX_WISH, "wish")
+
+
+def config_of(widgets: Any) -> SenCacheConfig:
+    """Make the settings of the node's widgets, not all of which are; raises ValueError as the node would."""
+    if not isinstance(widgets, Mapping) or len(widgets) > MAX_WIDGETS:
         raise QuestionError("not an object")
-    renamed = {("max_reuse" if name == "n" else name): value for name, value in settings.items()}
     usual = SenCacheConfig()
+    settings = {("max_reuse" if name == "n" else name): value for name, value in widgets.items()}
+    known = {one.name for one in fields(SenCacheConfig)}
+    renamed = {name: value for name, value in settings.items() if name in known}
     for name, value in renamed.items():
         if isinstance(getattr(usual, name, None), int | float) and not isinstance(value, int | float):
             raise QuestionError(f"{name} is not a number")

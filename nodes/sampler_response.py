@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import comfy.samplers
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 MAX_STEPS = 250
 MAX_REMEMBERED = 32
-SHARED_NOISE = ("heunpp2",)  # draw from torch's own generator whatever the seed; their swing is 1
+SHARED_NOISE = ("heunpp2",)  # draw from torch's own generator whatever the seed; never foreseen
 _NOISE = 1e-4
-_REMEMBERED: OrderedDict[tuple[Any, ...], float] = OrderedDict()
+_REMEMBERED: OrderedDict[tuple[Any, ...], float | None] = OrderedDict()
 
 
 class _Impulses:
@@ -33,6 +34,7 @@ class _Impulses:
             inner_model=SimpleNamespace(model_sampling=model_sampling), model_patcher=patcher
         )
         self.seen: list[Tensor] = []
+        self.sigmas: list[float] = []
         self._sampling, self._count = model_sampling, count
 
     def __call__(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
@@ -41,47 +43,58 @@ class _Impulses:
         if len(self.seen) < self._count:
             output[len(self.seen)] = 1
         self.seen.append(x.flatten().clone())
+        self.sigmas.append(float(sigma[0]))
         return self._sampling.calculate_denoised(sigma, output, x)
 
 
 def swing(
     sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None, between_runs: bool = True
-) -> float:
+) -> float | None:
     """Return the mean square of a sampler's largest swing from a disturbed output, Euler's being 1 (ours).
 
     The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers a
     swing, and the sampler the answer; so its square tells best how much further off than predicted a run
-    ends (`tests/benchmarks/method.md`). 1 where it can't be told: samplers that add noise, that evaluate more
-    than once a step, that change the latent's size, or that are no function of the host's kind. Torch's
-    random numbers are left as they were, which only the thread that samples may see to (`between_runs`).
+    ends (`tests/benchmarks/method.md`). None where it can't be told: samplers that add noise, that do not
+    evaluate once at every step's sigma, that change the latent's size, or that are no function of the host's
+    kind. Torch's random numbers are left as they were, which only the thread that samples may see to
+    (`between_runs`).
     """
     count = len(sigmas) - 1
     function = getattr(sampler, "sampler_function", None)
-    if function is None or not 1 <= count <= MAX_STEPS:
+    if function is None:
+        return None
+    if not 1 <= count <= MAX_STEPS:
         return 1.0
     at = sigmas.detach().float().cpu()
     kept = torch.random.fork_rng(devices=[]) if between_runs else contextlib.nullcontext()
     with kept:
         own = _largest(function, getattr(sampler, "extra_options", {}), at, model_sampling, patcher)
     plain = _largest(_euler, {}, at, model_sampling, patcher)
-    if own is None or plain is None or not bool((plain > 0).all()):
+    if own is None:
+        return None
+    if plain is None or not bool((plain > 0).all()):
         return 1.0
     return max(1.0, float((own / plain).square().mean()))
 
 
-def named_swing(name: str | None, sigmas: Tensor, model_sampling: Any) -> float:
+def named_swing(name: str | None, sigmas: Tensor, model_sampling: Any) -> float | None:
     """Return the swing of a sampler by its name, 1 for an unknown one; remembered, for sliders move.
+
+    None where it can't be told, as `swing` says.
 
     Asked for while another thread samples: there torch's random numbers must not be touched at all, not even
     put back, or that run would draw others.
     """
-    if name not in comfy.samplers.KSampler.SAMPLERS or name in SHARED_NOISE:
+    if name not in comfy.samplers.KSampler.SAMPLERS:
         return 1.0
+    if name in SHARED_NOISE:
+        return None
     kinds = tuple(kind.__name__ for kind in type(model_sampling).__mro__)
     key = (name, kinds, tuple(sigmas.tolist()))
     if key not in _REMEMBERED:
         sampler = comfy.samplers.sampler_object(name)
-        _REMEMBERED[key] = swing(sampler, sigmas, model_sampling, between_runs=False)
+        patcher = SimpleNamespace(get_model_object=lambda _: model_sampling)  # some samplers ask it
+        _REMEMBERED[key] = swing(sampler, sigmas, model_sampling, patcher, between_runs=False)
         while len(_REMEMBERED) > MAX_REMEMBERED:
             _REMEMBERED.popitem(last=False)
     return _REMEMBERED[key]
@@ -102,7 +115,8 @@ def _largest(
         logger.debug("SenCache: the sampler's response could not be measured: %s", error)
         return None
     held = [*impulses.seen, final.flatten()]
-    if len(held) != count + 1 or any(len(one) != count + 1 for one in held):  # the size was changed
+    each_step = len(impulses.sigmas) == count and np.allclose(impulses.sigmas, sigmas[:-1], rtol=1e-4)
+    if not each_step or any(len(one) != count + 1 for one in held):  # the size was changed
         return None
     traces = torch.stack(held).abs()
     told = bool(traces.isfinite().all())

@@ -177,7 +177,7 @@ class Patch:
         zones, follow = zones_of(model_sampling, config), None
         if config.reuses and (config.rule == "plan" or config.speed_up > 0):
             calibrated = number_of(table, "cfg", 1.0, low=0.0)
-            swings = swing(sampler, sigmas, model_sampling, patcher)
+            swings = swing(sampler, sigmas, model_sampling, patcher) or 1.0
             points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings)
             if config.rule == "plan":
                 follow = follower(config, zones, table, points)

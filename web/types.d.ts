@@ -28,6 +28,7 @@ interface Slot {
 interface GraphNode {
   id: number | string;
   comfyClass?: string;
+  type?: string;
   title: string;
   mode: number;
   size: [number, number];

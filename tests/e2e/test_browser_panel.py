@@ -56,6 +56,90 @@ def test_dragging_the_speed_slider_sets_epsilon_and_shows_the_plan(patched):
     patched.picture("slider")
 
 
+def test_a_drag_is_one_step_for_undo_and_the_keys_are_comfyuis_again(patched):
+    epsilon = patched.value("2", "epsilon")
+    box = patched.panel().locator("input[type=range]").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    patched.page.mouse.move(box["x"] + 0.1 * box["width"], middle)
+    patched.page.mouse.down()
+    for share in (0.2, 0.3, 0.4, 0.5, 0.6):
+        patched.page.mouse.move(box["x"] + share * box["width"], middle, steps=2)
+        patched.page.wait_for_timeout(150)
+    patched.page.mouse.up()
+    patched.until(lambda: patched.value("2", "epsilon") > 0.03)
+    patched.page.wait_for_timeout(900)
+    patched.page.keyboard.press("Control+z")
+    patched.until(lambda: patched.value("2", "epsilon") == epsilon)
+    patched.panel().get_by_role("button", name="Fast").click()
+    before = len(patched.server.get("/history"))
+    patched.page.keyboard.press("Control+Enter")
+    patched.until(lambda: len(patched.server.get("/history")) > before, 120)
+
+
+def test_a_preset_is_not_overwritten_by_a_wish_that_had_no_table(studio):
+    studio.load(demo_workflow(table="automatic"), PLACES)
+    studio.until(lambda: "No table is chosen yet" in studio.panel().inner_text())
+    studio.panel().locator("input[type=range]").focus()
+    studio.page.keyboard.press("End")
+    studio.panel().get_by_role("button", name="Quality").click()
+    studio.node("2", "(node.widgets.find(one => one.name === 'table').value = 'tiny_wan.safetensors')")
+    studio.until(lambda: nfe(studio))
+    studio.page.wait_for_timeout(600)
+    assert studio.value("2", "epsilon") == 0.005
+
+
+def test_a_sampler_that_adds_noise_is_named(patched):
+    patched.node("3", "(node.widgets.find(one => one.name === 'sampler_name').value = 'euler_ancestral')")
+    patched.until(lambda: "euler_ancestral adds noise" in patched.panel().inner_text())
+
+
+def looks_in_two_seconds(studio):
+    """Count how often any panel looks at the graph."""
+    return studio.page.evaluate("""async () => {
+        const stringify = JSON.stringify;
+        let looks = 0;
+        JSON.stringify = (...given) => { looks += "wish" in Object(given[0]); return stringify(...given); };
+        await new Promise(wait => setTimeout(wait, 2000));
+        JSON.stringify = stringify;
+        return looks;
+    }""")
+
+
+def test_panels_in_subgraphs_are_gone_with_their_workflow(patched):
+    patched.page.evaluate("""() => {
+        const node = app.graph.nodes.find(one => one.comfyClass === 'SenCacheModelPatch');
+        app.canvas.selectItems([node]); app.graph.convertToSubgraph(new Set([node]));
+    }""")
+    patched.page.wait_for_timeout(500)
+    workflow = patched.page.evaluate("app.graph.serialize()")
+    first = looks_in_two_seconds(patched)
+    for _ in range(4):
+        patched.load(workflow)
+    assert 0 < first <= 12 and looks_in_two_seconds(patched) <= first + 2
+
+
+def test_what_is_promoted_to_a_subgraphs_node_counts_and_the_slider_moves_it(patched):
+    patched.page.evaluate("""() => {
+        const node = app.graph.nodes.find(one => one.comfyClass === 'SenCacheModelPatch');
+        app.canvas.selectItems([node]);
+        const { subgraph } = app.graph.convertToSubgraph(new Set([node]));
+        const inner = subgraph.nodes.find(one => one.comfyClass === 'SenCacheModelPatch');
+        const slot = inner.inputs.find(one => one.name === 'epsilon');
+        subgraph.addInput('epsilon', 'FLOAT').connect(slot, inner);
+        app.canvas.setGraph(subgraph);
+    }""")
+    outer = "(app.rootGraph ?? app.graph).nodes.find(one => one.subgraph)"
+    widget = f"{outer}.widgets.find(one => one.name === 'epsilon')"
+    patched.until(lambda: patched.page.evaluate(f"!!{widget}"))
+    patched.page.evaluate(f"{widget}.value = 0.3")
+    patched.until(lambda: nfe(patched) and nfe(patched) <= 5)
+    few = nfe(patched)
+    patched.panel().get_by_role("button", name="Quality").click()
+    patched.until(lambda: patched.page.evaluate(f"{widget}.value") == 0.005)
+    patched.until(lambda: nfe(patched) > few)
+    patched.page.evaluate("app.canvas.setGraph(app.rootGraph ?? app.graph)")
+
+
 def test_the_left_end_of_the_slider_turns_reuse_off(patched):
     slider = patched.panel().locator("input[type=range]")
     slider.focus()

@@ -148,6 +148,58 @@ def test_calibration_shows_its_progress_and_its_table_is_chosen_by_a_button(stud
     studio.until(lambda: f"{name}.safetensors · 20 steps" in studio.panel().inner_text())
 
 
+    tracked = studio.page.evaluate(
+        "JSON.stringify(app.extensionManager.workflow.activeWorkflow.changeTracker.activeState)"
+    )
+    assert f"{name}.safetensors" in tracked  # kept where the page is loaded anew
+
+
+def test_a_connected_calibration_wakes_the_panel_and_a_bypassed_one_is_not_asked(studio):
+    name = f"connected {'b' if studio.nodes2 else 'a'}"
+    workflow = with_calibration(demo_workflow(table="automatic", seed=seed(studio)), name, steps=6, samples=1)
+    workflow["2"]["inputs"]["sensitivity"] = ["8", 0]
+    studio.load(workflow, PATCHES)
+    studio.until(lambda: "No table is chosen yet" in studio.panel().inner_text())
+    history = studio.finished(studio.queue())
+    computed = history["outputs"]["4"]["sencache"][0]["nfe"]
+    studio.until(lambda: f"{name}.safetensors · 20 steps" in studio.panel().inner_text())
+    assert int(studio.panel().get_attribute("data-nfe")) == computed
+    studio.node("8", "(node.mode = 4)")
+    studio.until(lambda: f"{name}.safetensors" not in studio.panel().inner_text())
+
+
+@pytest.mark.parametrize("widget", ["epsilon", "n"])
+def test_the_slider_moved_from_off_shows_what_the_run_computes(studio, widget):
+    studio.load(demo_workflow(seed=seed(studio), **{widget: 0}), PATCHES)
+    studio.until(lambda: studio.panel().get_attribute("data-nfe") == "20")
+    slider = studio.panel().locator("input[type=range]")
+    slider.focus()
+    for _ in range(6 if widget == "n" else 4):
+        studio.page.keyboard.press("ArrowRight")
+        studio.page.wait_for_timeout(120)
+    studio.until(lambda: int(studio.panel().get_attribute("data-nfe")) < 20)
+    studio.page.wait_for_timeout(600)
+    shown = int(studio.panel().get_attribute("data-nfe"))
+    history = studio.finished(studio.queue())
+    assert history["outputs"]["4"]["sencache"][0]["nfe"] == shown < 20
+
+
+def test_a_bypassed_patch_leaves_the_workflow_running_and_cache_stats_says_so(studio):
+    studio.load(demo_workflow(seed=seed(studio)), PATCHES)
+    studio.finished(studio.queue())
+    studio.until(lambda: any("evaluations computed" in said for said in studio.panels()))
+    studio.node("2", "(node.mode = 4)")
+    history = studio.finished(studio.queue())
+    assert history["status"]["status_str"] == "success" and history["outputs"]["5"]["latents"]
+    studio.until(lambda: any("was not patched" in said for said in studio.panels()))
+    assert not any("evaluations computed" in said for said in studio.panels())
+    studio.picture("bypassed")
+    studio.node("2", "(node.mode = 0)")
+    studio.node("3", f"(node.widgets.find(one => one.name === 'seed').value = {seed(studio)})")
+    studio.finished(studio.queue())
+    studio.until(lambda: any("evaluations computed" in said for said in studio.panels()))
+
+
 def test_a_cancelled_calibration_says_what_it_keeps_and_goes_on_from_there(studio):
     name = f"cancelled {'b' if studio.nodes2 else 'a'}"
     workflow = with_calibration(demo_workflow(seed=seed(studio)), name, steps=8, samples=4)

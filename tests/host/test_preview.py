@@ -13,11 +13,11 @@ from tiny_models import sample
 SHIPPED = Path(__file__).resolve().parent.parent.parent / "tables"
 
 
-def question(table, embedded="", sampling=None, **settings):
+def question(table, embedded="", sampling=None, wish=None, **settings):
     """Ask as the panel does."""
     inputs = patch_inputs(**settings)
-    del inputs["table"], inputs["any_model"], inputs["cache_device"]
-    return {"settings": inputs, "sampling": sampling or {}, "tables": [table], "embedded": embedded}
+    told = {"sampling": sampling or {}, "wish": wish}
+    return {"settings": inputs, "tables": [table], "embedded": embedded, **told}
 
 
 def answered(*args, **kwargs):
@@ -63,12 +63,57 @@ def test_an_older_table_is_planned_as_one_that_names_its_sampling(host, required
         assert [type(rebuilt).__mro__[1:3]] == [type(own).__mro__[1:3]]
 
 
-def test_the_epsilon_for_a_wished_speed_up_gives_that_speed_up(host):
-    for wished in (1.5, 2.0, 3.0, 4.0):
-        asked = answered("tiny_wan.safetensors", speed_up=wished)
-        assert asked["speed_up"] >= wished
-        again = answered("tiny_wan.safetensors", epsilon=asked["epsilon"])
-        assert again["speed_up"] >= asked["speed_up"] and again["predicted_error"] <= asked["epsilon"]
+@pytest.mark.parametrize("steps", [50, 20, 8])
+def test_what_the_slider_shows_is_what_its_settings_give(host, wan, patch, records, sample, steps):
+    """The run itself, at every position: the widget keeps four digits of epsilon, and few steps are held."""
+    table, sampling, seen = "tiny_wan.safetensors", {"steps": steps, "sampler": "euler", "cfg": 5.0}, []
+    for tenths in range(10, 61, 5):
+        shown = answered(table, sampling=sampling, wish=tenths / 10, epsilon=0.02)
+        chosen = shown["chosen"]
+        assert chosen["epsilon"] == round(chosen["epsilon"], 4) and chosen["speed_up"] == 0
+        again = answered(table, sampling=sampling, **chosen)
+        assert again == {name: value for name, value in shown.items() if name != "chosen"}
+        patched = patch(wan, table=table, **chosen)
+        sample(patched, steps=steps)
+        assert records(patched)[-1].nfe == shown["nfe"]
+        seen.append(shown["nfe"])
+        assert shown["nfe"] <= steps * 10 / tenths + 1e-9
+    assert seen == sorted(seen, reverse=True) and seen[0] == steps and seen[-1] <= steps / 4
+
+
+@pytest.mark.parametrize("off", [{"epsilon": 0.0}, {"n": 0}, {"epsilon": 0.0, "n": 0}])
+def test_a_wish_switches_on_what_was_off(host, off):
+    shown = answered("tiny_wan.safetensors", wish=2.0, **off)
+    assert shown["nfe"] <= 25 and shown["chosen"]["n"] > 0 and shown["chosen"]["epsilon"] > 0
+    assert answered("tiny_wan.safetensors", **{**off, **shown["chosen"]})["nfe"] == shown["nfe"]
+
+
+def test_a_wish_keeps_the_chosen_n_and_rule(host):
+    for settings in ({"n": 1}, {"rule": "joint"}, {"rule": "paper", "forecast": "hold"}):
+        shown = answered("tiny_wan.safetensors", wish=1.5, **settings)
+        again = answered("tiny_wan.safetensors", **{**settings, **shown["chosen"]})
+        assert shown["nfe"] == again["nfe"] < 50
+    assert answered("tiny_wan.safetensors", wish=1.0, rule="paper")["chosen"]["epsilon"] == 0
+
+
+def test_a_sampler_that_can_not_be_foreseen_is_named_and_others_are_planned_as_they_run(
+    host, wan, patch, records, sample
+):
+    import comfy.samplers
+
+    unforeseen = []
+    for sampler in comfy.samplers.KSampler.SAMPLERS:
+        sampling = {"steps": 12, "sampler": sampler, "cfg": 5.0, "scheduler": "simple"}
+        shown = answered("tiny_wan.safetensors", sampling=sampling, epsilon=0.03)
+        if any(f"{sampler} adds noise or evaluates more than once" in note for note in shown["notes"]):
+            unforeseen.append(sampler)
+            continue
+        assert not shown["notes"]
+        patched = patch(wan, table="tiny_wan.safetensors", epsilon=0.03)
+        sample(patched, steps=12, sampler=sampler)
+        assert records(patched)[-1].nfe == shown["nfe"], sampler
+    assert {"heun", "dpm_2", "euler_ancestral", "dpmpp_2m_sde", "lcm", "heunpp2"} <= set(unforeseen)
+    assert not {"euler", "uni_pc", "dpmpp_2m", "lms", "ipndm", "deis", "res_multistep"} & set(unforeseen)
 
 
 def test_another_shift_and_a_part_of_the_steps_change_the_plan(host):
@@ -108,6 +153,14 @@ def test_a_question_that_the_panel_would_not_ask_is_refused(host, sampling):
 
     with pytest.raises(QuestionError):
         answered("tiny_wan.safetensors", sampling=sampling)
+
+
+@pytest.mark.parametrize("wish", ["2", 0.5, -1, 1e9, float("nan"), [2], {}])
+def test_a_wish_that_no_slider_has_is_refused(host, wish):
+    from sencache.nodes.question import QuestionError
+
+    with pytest.raises(QuestionError):
+        answered("tiny_wan.safetensors", wish=wish)
 
 
 @pytest.mark.parametrize(

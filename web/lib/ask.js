@@ -4,12 +4,9 @@ import { api } from "../../../scripts/api.js";
 
 /**
  * Ask one of the pack's routes; returns its answer, or null where there is none.
- * @param {string} route
- * @param {object} question
- * @param {AbortSignal} [signal]
- * @returns {Promise<any>}
+ * @type {(route: string, question: object, signal?: AbortSignal) => Promise<any>}
  */
-export async function ask(route, question, signal) {
+export const ask = async (route, question, signal) => {
   try {
     const response = await api.fetchApi(`/sencache/${route}`, {
       method: "POST",
@@ -21,18 +18,17 @@ export async function ask(route, question, signal) {
   } catch {
     return null;
   }
-}
+};
 
-/** @type {Promise<any> | null} */
-let listed = null;
+/** @type {Promise<any> | undefined} */
+let listed;
 
 /** Return the presets, asking once. */
 export async function presets() {
-  listed ??= api.fetchApi("/sencache/tables").then((/** @type {Response} */ response) => response.json());
   try {
-    return (await listed).presets ?? {};
+    return (await (listed ??= api.fetchApi("/sencache/tables").then((/** @type {any} */ one) => one.json()))).presets;
   } catch {
-    listed = null;
+    listed = undefined;
     return {};
   }
 }

@@ -4,8 +4,9 @@ import { app } from "../../../scripts/app.js";
 
 const INPUT_NODE = "-10"; // ComfyUI's ids of a subgraph's own inputs and outputs
 const OUTPUT_NODE = "-20";
-export const MUTED = 2;
-export const BYPASSED = 4;
+
+/** @type {(node: GraphNode) => boolean} muted or bypassed */
+export const isOff = ({ mode }) => mode === 2 || mode === 4;
 
 /** @returns {Graph} */
 export function root() {
@@ -104,13 +105,60 @@ export function origin(node, slot) {
 export const originOf = (node, name) => origin(node, node.inputs?.findIndex((slot) => slot.name === name) ?? -1);
 
 /**
- * Return a widget's value, undefined where there is no such widget or another node gives the value.
+ * Return the widget that gives a value: the node's own, the one that stands for it on a subgraph's node, or
+ * a primitive's; undefined where there is none or where another node gives the value.
  * @param {GraphNode} node
  * @param {string} name
+ * @returns {Widget | undefined}
  */
-export function valueOf(node, name) {
-  const given = node.inputs?.some((slot) => slot.name === name && slot.link != null);
-  return given ? undefined : node.widgets?.find((widget) => widget.name === name)?.value;
+export function widgetOf(node, name) {
+  const slot = node.inputs?.find((one) => one.name === name);
+  const link = linkOf(node.graph, slot?.link);
+  if (!link) return node.widgets?.find((widget) => widget.name === name);
+  if (node.graph && String(link.origin_id) === INPUT_NODE) {
+    const outer = standingFor(node.graph)[0];
+    return outer && widgetOf(outer, outer.inputs?.[link.origin_slot]?.name ?? "");
+  }
+  const from = originOf(node, name);
+  return /^Primitive/.test(from?.type ?? "") ? from?.widgets?.[0] : undefined;
+}
+
+/** @type {(node: GraphNode, name: string) => any} */
+export const valueOf = (node, name) => widgetOf(node, name)?.value;
+
+/**
+ * @param {GraphNode} node
+ * @param {Record<string, unknown>} values by widget
+ */
+export function setValues(node, values) {
+  for (const [name, value] of Object.entries(values)) {
+    const widget = widgetOf(node, name);
+    if (!widget || widget.value === value) continue;
+    widget.value = value;
+    widget.callback?.(value);
+  }
+  node.setDirtyCanvas(true, true);
+}
+
+/** Let ComfyUI take note of what was set: one step for Undo, and for saving. */
+export function capture() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
+}
+
+/**
+ * Return the newest of what a map holds of a node, by workflow and the server's id ("7c3e/12:3").
+ * @template T
+ * @param {Map<string, T>} map
+ * @param {GraphNode} node
+ * @returns {T | undefined}
+ */
+export function heldOf(map, node) {
+  const mine = (/** @type {string} */ key) => {
+    const [workflow, id] = key.split("/");
+    return workflow === String(root().id) && nodeAt(id) === node;
+  };
+  return [...map].filter(([key]) => mine(key)).pop()?.[1];
 }
 
 /**
@@ -128,7 +176,7 @@ export function* alongModel(patch) {
         if (seen.has(target)) continue;
         seen.add(target);
         waiting.push(target);
-        if (target.mode !== MUTED && target.mode !== BYPASSED) yield target;
+        if (!isOff(target)) yield target;
       }
     }
   }
@@ -142,7 +190,7 @@ export function* alongModel(patch) {
 export function* beforeModel(patch) {
   let node = originOf(patch, "model");
   for (let depth = 0; node && depth < 100; depth++) {
-    if (node.mode !== MUTED && node.mode !== BYPASSED) yield node;
+    if (!isOff(node)) yield node;
     const slot = node.inputs?.findIndex((one) => one.type === "MODEL" || one.type === "*") ?? -1;
     node = origin(node, slot);
   }

@@ -31,7 +31,7 @@ const EN = {
   kept_none: "Stopped before the first sample was finished.",
   finished: "Finished: {name}", select: "Use it in Model Patch", selected: "{name} is selected in {n} Model Patch.",
   no_patch: "There is no SenCache Model Patch in this workflow.",
-  curves: "Sensitivity over model time: by latent (solid) and by time (dashed)", min: "{m} min {s} s", sec: "{s} s",
+  curves: "Sensitivity over model time: by latent (solid) and by time (dashed)",
 };
 
 /** @type {Record<keyof typeof EN, string>} */
@@ -56,9 +56,9 @@ const ZH = {
   measuring: "样本 {now} / {samples}", left: "约剩 {t}", resumed: "{n} 个来自之前的校准",
   cancel: "取消会保留已完成的部分,下次运行从那里继续。",
   kept: "已停止。保留了 {samples} 个样本中的 {n} 个:再次运行即可继续。", kept_none: "在第一个样本完成前已停止。",
-  finished: "完成:{name}", select: "在 Model Patch 中使用", selected: "已在 {n} 个 Model Patch 中选择 {name}。",
-  no_patch: "此工作流中没有 SenCache Model Patch。",
-  curves: "随模型时间变化的敏感度:对潜变量(实线)和对时间(虚线)", min: "{m} 分 {s} 秒", sec: "{s} 秒",
+  finished: "完成:{name}", select: "在模型补丁中使用", selected: "已在 {n} 个模型补丁中选择 {name}。",
+  no_patch: "此工作流中没有 SenCache 模型补丁。",
+  curves: "随模型时间变化的敏感度:对潜变量(实线)和对时间(虚线)",
 };
 
 /**
@@ -70,13 +70,4 @@ export function text(name, gaps = {}) {
   const locale = String(app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en");
   const found = (locale === "zh" ? ZH : EN)[name];
   return found.replace(/\{(\w+)\}/g, (_, gap) => String(gaps[gap] ?? ""));
-}
-
-/**
- * Write a duration as a person says it.
- * @param {number} seconds
- */
-export function duration(seconds) {
-  const whole = Math.ceil(seconds);
-  return whole < 60 ? text("sec", { s: whole }) : text("min", { m: Math.floor(whole / 60), s: whole % 60 });
 }

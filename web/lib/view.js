@@ -3,25 +3,28 @@
 import { text } from "./texts.js";
 
 const STYLE = `
-.sencache { box-sizing: border-box; width: 100%; padding: 6px 8px; border-radius: 6px; font: 12px/1.45 sans-serif;
-  background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd); overflow: hidden; user-select: text; }
-.sencache > div > * + * { margin-top: 5px; }
-.sencache .row { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
-.sencache .row > input { flex: 1; min-width: 60px; accent-color: #3b8ce0; }
-.sencache button { font: inherit; padding: 2px 8px; border-radius: 4px; cursor: pointer; color: inherit;
-  background: var(--comfy-menu-bg, #353535); border: 1px solid var(--border-color, #666); }
-.sencache button:hover { border-color: currentColor; }
-.sencache :focus-visible { outline: 2px solid #3b8ce0; outline-offset: 1px; }
-.sencache .off { opacity: 0.6; }
-.sencache .strip { display: flex; align-items: flex-end; height: 20px; gap: 1px; }
-.sencache .strip > i { flex: 1 1 0; min-width: 1px; max-width: 16px; height: 45%; border-radius: 1px;
-  background: var(--input-text, #ddd); opacity: 0.4; }
-.sencache .strip > i.c { height: 100%; background: #3b8ce0; opacity: 1; }
-.sencache .strip > i.e { background: none; border: 1px dotted; opacity: 0.3; height: 100%; box-sizing: border-box; }
-.sencache .bar { height: 6px; border-radius: 3px; background: var(--border-color, #555); overflow: hidden; }
-.sencache .bar > i { display: block; height: 100%; background: #3b8ce0; }
-.sencache svg { display: block; width: 100%; height: 80px; }
-.sencache .strong { font-weight: 600; }`;
+.sencache { contain: content; box-sizing: border-box; width: 100%; padding: 6px 8px; border-radius: 6px;
+  font: 12px/1.45 sans-serif; background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd);
+  overflow: hidden; user-select: text;
+  & > div > * + * { margin-top: 5px; }
+  .row { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
+  .row > input { flex: 1; min-width: 60px; accent-color: #3b8ce0; }
+  button { font: inherit; padding: 2px 8px; border-radius: 4px; cursor: pointer; color: inherit;
+    background: var(--comfy-menu-bg, #353535); border: 1px solid var(--border-color, #666); }
+  button:hover { border-color: currentColor; }
+  :focus-visible { outline: 2px solid #3b8ce0; outline-offset: 1px; }
+  &.off { opacity: 0.6; }
+  .strip { display: flex; align-items: flex-end; height: 20px; gap: 1px; }
+  .strip > i { flex: 1 1 0; min-width: 1px; max-width: 16px; height: 45%; border-radius: 1px;
+    background: var(--input-text, #ddd); opacity: 0.4; }
+  .strip > .c { height: 100%; background: #3b8ce0; opacity: 1; }
+  .strip > .e { background: none; border: 1px dotted; opacity: 0.3; height: 100%; box-sizing: border-box; }
+  .bar { height: 6px; border-radius: 3px; background: var(--border-color, #555); overflow: hidden; }
+  .bar > i { display: block; height: 100%; background: #3b8ce0; }
+  svg { display: block; width: 100%; height: 80px; }
+  polyline { fill: none; stroke: #3b8ce0; stroke-width: 2; vector-effect: non-scaling-stroke; }
+  .strong { font-weight: 600; }
+}`;
 
 /**
  * Make an element.
@@ -123,10 +126,9 @@ export function mount(node, content, least) {
   return panel;
 }
 
-/** @param {Event} event */
+/** @param {any} event ComfyUI's own keys, such as Ctrl+Enter, go on to it */
 function keepFromCanvas(event) {
-  const control = event.target instanceof Element && event.target.closest("input, button");
-  if (control) event.stopPropagation();
+  if (event.target.closest("input, button") && !event.ctrlKey && !event.metaKey) event.stopPropagation();
 }
 
 /**

@@ -1,6 +1,6 @@
 // The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
 
-import { root } from "../lib/graph.js";
+import { everyNode, heldOf, root } from "../lib/graph.js";
 import { text } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
@@ -12,8 +12,8 @@ import { chain, fillStrip, make, mount } from "../lib/view.js";
 const kept = new Map();
 const MOST_KEPT = 64;
 
-/** @type {Map<GraphNode, () => void>} */
-const panels = new Map();
+/** @type {WeakMap<GraphNode, () => void>} */
+const panels = new WeakMap();
 
 /** @param {any} data what the server says of a run, whichever workflow is shown */
 export function tookStep(data) {
@@ -33,7 +33,7 @@ export function tookStep(data) {
     if (data.summary) finish(run, data.summary);
   }
   while (kept.size > MOST_KEPT) kept.delete(String(kept.keys().next().value));
-  for (const show of panels.values()) show();
+  for (const node of everyNode()) panels.get(node)?.();
 }
 
 /**
@@ -52,28 +52,20 @@ export function addCacheStatsPanel(node) {
   const content = make("div", { attributes: { "aria-live": "polite" } }, [text("stats_wait")]);
   mount(node, content, 60);
   const show = () => {
-    const held = kept.get(keyOf(node));
+    const held = heldOf(kept, node);
     if (held) showRuns(content, [...held.runs.values()]);
   };
   panels.set(node, show);
-  chain(node, "onRemoved", () => panels.delete(node));
   chain(node, "onConfigure", () => setTimeout(show));
   chain(node, "onExecuted", (output) => {
-    const ran = output?.sencache;
+    const ran = output?.sencache ?? [];
     // ComfyUI hands this on to the node of that id in whichever workflow is shown.
-    if (!ran || [...kept].some(([key, one]) => one.prompt === ran[0].prompt && !key.startsWith(own()))) return;
+    if ([...kept].some(([key, one]) => one.prompt === ran[0]?.prompt && !key.startsWith(`${root().id}/`))) return;
+    if (!ran.length) return content.replaceChildren(...(output?.text ?? []));
     const run = (/** @type {any} */ summary) =>
       finish({ cells: [], expected: 0, node: String(summary.node_id), summary }, summary);
     showRuns(content, ran.map(run));
   });
-}
-
-const own = () => `${root().id}/`;
-
-/** @param {GraphNode} node */
-function keyOf(node) {
-  if (!node.graph || node.graph === root()) return own() + node.id;
-  return [...kept.keys()].filter((key) => key.startsWith(own()) && key.endsWith(`:${node.id}`)).pop() ?? "";
 }
 
 /**

@@ -1,16 +1,16 @@
 // The panel under SenCache Calibrate: how far it is, the curves so far, and the finished table put to use.
 
 import { app } from "../../../scripts/app.js";
-import { everyNode, nodeAt, originOf, root } from "../lib/graph.js";
-import { duration, text } from "../lib/texts.js";
+import { capture, everyNode, heldOf, nodeAt, originOf, root, setValues } from "../lib/graph.js";
+import { text } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
 
 /** @type {Map<string, any>} the last news of each calibration, by workflow and node */
 const news = new Map();
-/** @type {Map<GraphNode, (data: any) => void>} */
-const panels = new Map();
+/** @type {WeakMap<GraphNode, (data: any) => void>} */
+const panels = new WeakMap();
 
 /** @param {any} data what the server says of a calibration, whichever workflow is shown */
 export function tookNews(data) {
@@ -38,16 +38,15 @@ export function addCalibratePanel(node) {
     progress.setAttribute("aria-valuenow", String(Math.round(share)));
     line.textContent = headline(data);
     words.textContent = explained(data);
-    if (data.curves) curves.replaceChildren(drawn(data.curves));
+    if (data.curves) curves.innerHTML = drawn(data.curves);
     const finished = data.state === "finished" && data.table;
     const use = () => void select(node, data.table).then((said) => (words.textContent = said));
     buttons.replaceChildren(...(finished ? [make("button", { textContent: text("select"), onclick: use })] : []));
   };
   panels.set(node, show);
-  chain(node, "onRemoved", () => panels.delete(node));
   chain(node, "onConfigure", () =>
     setTimeout(() => {
-      const last = news.get(`${root().id}/${node.id}`);
+      const last = heldOf(news, node);
       if (last) show(last);
     }),
   );
@@ -60,7 +59,9 @@ function headline(data) {
     return data.samples_done ? text("kept", { n: data.samples_done, samples: data.samples }) : text("kept_none");
   }
   const now = text("measuring", { now: Math.min(data.samples, data.samples_done + 1), samples: data.samples });
-  return data.seconds_left == null ? now : `${now} · ${text("left", { t: duration(data.seconds_left) })}`;
+  if (data.seconds_left == null) return now;
+  const [m, s] = [Math.floor(data.seconds_left / 60), Math.floor(data.seconds_left % 60)];
+  return `${now} · ${text("left", { t: `${m}:${String(s).padStart(2, "0")}` })}`;
 }
 
 /** @param {any} data */
@@ -74,30 +75,18 @@ function explained(data) {
  * Draw both sensitivities over model time, each to its own height.
  * @param {Record<string, number[]>} curves
  */
-function drawn(curves) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", text("curves"));
-  const times = curves.timestep;
-  const span = times[0] - times[times.length - 1] || 1;
-  for (const [name, dash] of [["latent_sensitivity", ""], ["time_sensitivity", "5 3"]]) {
-    const values = curves[name] ?? [];
+function drawn({ timestep, latent_sensitivity, time_sensitivity }) {
+  const span = timestep[0] - timestep[timestep.length - 1] || 1;
+  const line = (/** @type {number[]} */ values, /** @type {string} */ look) => {
     const top = Math.max(...values) || 1;
     const points = values.map((value, index) => {
-      const x = ((times[0] - times[index]) / span) * (WIDTH - 4) + 2;
+      const x = ((timestep[0] - timestep[index]) / span) * (WIDTH - 4) + 2;
       return `${x.toFixed(1)},${(HEIGHT - 3 - (value / top) * (HEIGHT - 6)).toFixed(1)}`;
     });
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    const set = {
-      points: points.join(" "), fill: "none", stroke: dash ? "currentColor" : "#3b8ce0", "stroke-width": "2",
-      "vector-effect": "non-scaling-stroke", "stroke-dasharray": dash,
-    };
-    for (const [key, value] of Object.entries(set)) line.setAttribute(key, value);
-    svg.append(line);
-  }
-  return svg;
+    return `<polyline points="${points.join(" ")}" ${look}/>`;
+  };
+  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${text("curves")}">
+    ${line(latent_sensitivity ?? [], "")}${line(time_sensitivity ?? [], 'style="stroke:currentColor;stroke-dasharray:5 3"')}</svg>`;
 }
 
 /**
@@ -111,12 +100,7 @@ async function select(node, table) {
   const source = originOf(node, "model");
   const own = all.filter((one) => source && originOf(one, "model") === source);
   const chosen = own.length ? own : all;
-  for (const patch of chosen) {
-    const widget = patch.widgets?.find((one) => one.name === "table");
-    if (!widget) continue;
-    widget.value = table;
-    widget.callback?.(table);
-    patch.setDirtyCanvas(true, true);
-  }
+  for (const patch of chosen) setValues(patch, { table, embedded_table: "" });
+  capture();
   return chosen.length ? text("selected", { name: table, n: chosen.length }) : text("no_patch");
 }

@@ -2,19 +2,19 @@
 
 import { app } from "../../../scripts/app.js";
 import { ask, presets } from "../lib/ask.js";
-import { alongModel, beforeModel, BYPASSED, MUTED, originOf, valueOf } from "../lib/graph.js";
+import {
+  alongModel, beforeModel, capture, everyNode, isOff, originOf, setValues, valueOf, widgetOf,
+} from "../lib/graph.js";
 import { text } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
-const SETTINGS = [
-  "epsilon", "speed_up", "n", "rule", "forecast", "start_percent", "end_percent", "strict_percent", "strict_epsilon",
-];
 const PAUSE = 20; // milliseconds without a change before the server is asked
+const REST = 500; // milliseconds after which a moved slider is taken to have been let go
 const LOOK = 400; // milliseconds between looks at the graph: undo, paste and other nodes tell nobody
 const AUTOMATIC = "automatic";
 
-/** @type {Set<ModelPatchPanel>} */
-const open = new Set();
+/** @type {WeakMap<GraphNode, ModelPatchPanel>} */
+const panels = new WeakMap();
 
 class ModelPatchPanel {
   /** @param {GraphNode} node */
@@ -28,21 +28,13 @@ class ModelPatchPanel {
     /** @type {AbortController | null} */
     this.request = null;
     this.timer = 0;
+    this.dragged = 0; // a timer while the slider is moved: one move is one step for Undo
     this.off = false; // muted or bypassed
     this.shown = ""; // what the buttons stand for
-    this.build();
-    this.listen();
-    open.add(this);
-    chain(node, "onRemoved", () => open.delete(this));
-    chain(node, "onExecuted", (output) => this.executed(output?.sencache?.[0]));
-    this.look();
-  }
-
-  build() {
     this.presets = make("div", { className: "row" });
     this.slider = make("input", {
       type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
-      oninput: () => this.wished(),
+      oninput: () => this.wished(), onpointerup: () => this.slider.blur(), // the keys are ComfyUI's again
     });
     this.sliderText = make("span", { className: "strong" });
     const speed = make("label", { className: "row", title: text("speed_tip") }, [
@@ -53,57 +45,49 @@ class ModelPatchPanel {
     this.about = make("div");
     this.buttons = make("div", { className: "row" });
     const parts = [this.presets, speed, this.line, this.strip, this.about, this.buttons];
-    this.panel = mount(this.node, make("div", {}, parts), 150);
+    for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
+    this.panel = mount(node, make("div", {}, parts), 150);
     void this.addPresets();
-    const embedded = this.widget("embedded_table");
+    const embedded = node.widgets?.find((widget) => widget.name === "embedded_table");
     if (embedded) {
       embedded.hidden = true; // nobody edits it; the buttons below stand for it
       embedded.options = { ...embedded.options, hidden: true };
     }
     // Left out of an API prompt, 0.33 gives it what a node of this id held before: another's table.
     let known = false;
-    chain(this.node, "onConfigure", () => (known = true));
-    chain(this.node, "onAdded", () => {
+    chain(node, "onConfigure", () => (known = true));
+    chain(node, "onAdded", () => {
       if (embedded && !known) embedded.value = "";
     });
+    chain(node, "onExecuted", (output) => this.executed(output?.sencache?.[0]));
+    panels.set(node, this);
+    this.look();
   }
 
   async addPresets() {
     for (const [name, settings] of Object.entries(await presets())) {
       const key = /** @type {"fast"} */ (name);
       const title = text(/** @type {"fast_tip"} */ (`${name}_tip`));
-      this.presets?.append(make("button", { textContent: text(key), title, onclick: () => this.set(settings) }));
+      this.presets.append(make("button", { textContent: text(key), title, onclick: () => this.set(settings) }));
     }
-  }
-
-  listen() {
-    for (const widget of this.node.widgets ?? []) {
-      if (widget.name !== "sencache") chain(widget, "callback", () => this.changed());
-    }
-  }
-
-  /** @param {string} name */
-  widget(name) {
-    return this.node.widgets?.find((widget) => widget.name === name);
   }
 
   /** @param {Record<string, unknown>} values */
   set(values) {
-    for (const [name, value] of Object.entries(values)) {
-      const widget = this.widget(name);
-      if (!widget || widget.value === value) continue;
-      widget.value = value;
-      widget.callback?.(value);
-    }
-    this.node.setDirtyCanvas(true, true);
-    const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
-    (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker); // one step for Undo
+    this.wish = null;
+    setValues(this.node, values);
+    if (!this.dragged) capture();
     this.changed();
   }
 
   wished() {
-    this.wish = Number(this.slider?.value);
-    if (this.sliderText) this.sliderText.textContent = `${this.wish.toFixed(1)}×`;
+    clearTimeout(this.dragged);
+    this.dragged = window.setTimeout(() => {
+      this.dragged = 0;
+      capture();
+    }, REST);
+    this.wish = Number(this.slider.value);
+    this.sliderText.textContent = `${this.wish.toFixed(1)}×`;
     this.changed();
   }
 
@@ -114,10 +98,10 @@ class ModelPatchPanel {
 
   look() {
     const question = JSON.stringify(this.question());
-    const off = this.node.mode === MUTED || this.node.mode === BYPASSED;
+    const off = isOff(this.node);
     if (off !== this.off) {
       this.off = off;
-      this.panel?.classList.toggle("off", off);
+      this.panel.classList.toggle("off", off);
       this.show();
     }
     if (question === this.asked) return;
@@ -126,20 +110,12 @@ class ModelPatchPanel {
   }
 
   question() {
-    /** @type {Record<string, any>} */
-    const settings = {};
-    for (const name of SETTINGS) {
-      const value = valueOf(this.node, name);
-      if (value !== undefined) settings[name] = value;
-    }
-    if (this.wish !== null) {
-      settings.speed_up = this.wish;
-      if (!(settings.epsilon > 0)) delete settings.epsilon;
-      if (!(settings.n > 0)) delete settings.n;
-    }
-    const connected = originOf(this.node, "sensitivity");
+    const names = (this.node.widgets ?? []).map(({ name }) => name).filter((name) => name !== "embedded_table");
+    const settings = Object.fromEntries(names.map((name) => [name, valueOf(this.node, name)]));
+    const source = originOf(this.node, "sensitivity");
+    const connected = source && !isOff(source) ? source : null;
     const embedded = connected ? "" : String(valueOf(this.node, "embedded_table") ?? "");
-    return { settings, sampling: this.sampling(), tables: this.tables(connected), embedded };
+    return { settings, wish: this.wish, sampling: this.sampling(), tables: this.tables(connected), embedded };
   }
 
   /** @param {GraphNode | null} connected */
@@ -172,9 +148,8 @@ class ModelPatchPanel {
       take(node, "cfg");
       const sigmas = originOf(node, "sigmas");
       if (sigmas) said.sigmas ??= sigmas.comfyClass;
-      if (/^ModelSampling(SD3|AuraFlow)$/.test(node.comfyClass ?? "")) take(node, "shift");
     }
-    for (const node of beforeModel(this.node)) {
+    for (const node of [...alongModel(this.node), ...beforeModel(this.node)]) {
       if (/^ModelSampling(SD3|AuraFlow)$/.test(node.comfyClass ?? "")) take(node, "shift");
     }
     return said;
@@ -199,18 +174,17 @@ class ModelPatchPanel {
     if (request.signal.aborted) return;
     this.plan = answer;
     if (!answer) this.asked = ""; // asked again at the next look
-    if (answer && wish !== null && answer.epsilon !== undefined) {
-      if (wish === this.wish) this.wish = null;
-      this.set({ epsilon: answer.epsilon, speed_up: 0 });
-      this.asked = JSON.stringify(this.question()); // the answer is known already
+    if (answer?.chosen && wish === this.wish) {
+      this.set(answer.chosen);
+      this.asked = JSON.stringify(this.question()); // that is what was answered
     }
     this.show();
   }
 
   show() {
     const { plan } = this;
-    const known = plan && plan.cells;
-    if (plan === undefined || !this.line || !this.about || !this.strip || !this.slider || !this.sliderText) return;
+    const known = plan?.cells;
+    if (plan === undefined) return;
     this.strip.style.display = known ? "" : "none";
     if (!known) {
       this.line.textContent = refused(plan);
@@ -227,7 +201,7 @@ class ModelPatchPanel {
         this.sliderText.textContent = `${plan.speed_up.toFixed(1)}×`;
       }
     }
-    this.panel?.setAttribute("data-nfe", known ? plan.nfe : "");
+    this.panel.setAttribute("data-nfe", known ? plan.nfe : "");
     this.showButtons();
   }
 
@@ -242,7 +216,7 @@ class ModelPatchPanel {
   }
 
   showButtons() {
-    const held = String(this.widget("embedded_table")?.value ?? "");
+    const held = String(valueOf(this.node, "embedded_table") ?? "");
     const name = this.plan?.table?.name;
     const state = JSON.stringify([held.length, name]);
     if (state === this.shown) return;
@@ -253,7 +227,7 @@ class ModelPatchPanel {
       ? [button("save", () => void this.save()), button("unembed", () => this.unembed(name))]
       : name ? [button("embed", () => void this.embed(name))] : [];
     const said = held ? text("kb", { n: Math.ceil(held.length / 1024) }) : "";
-    this.buttons?.replaceChildren(...found, make("span", { textContent: said }));
+    this.buttons.replaceChildren(...found, make("span", { textContent: said }));
   }
 
   /** @param {string} table */
@@ -266,23 +240,24 @@ class ModelPatchPanel {
 
   /** @param {string | undefined} table */
   unembed(table) {
-    const local = this.widget("table")?.options.values?.includes?.(table);
+    const local = widgetOf(this.node, "table")?.options.values?.includes?.(table);
     this.set({ embedded_table: "", ...(local ? { table } : {}) });
   }
 
   async save() {
-    const answer = await ask("save", { text: this.widget("embedded_table")?.value });
+    const answer = await ask("save", { text: valueOf(this.node, "embedded_table") });
     if (answer?.name) await app.refreshComboInNodes?.();
     this.say(answer?.name ? text(answer.there ? "there" : "saved", answer) : refused(answer));
   }
 
   /** @param {string} said */
   say(said) {
-    this.buttons?.lastElementChild?.replaceChildren(said);
+    this.buttons.lastElementChild?.replaceChildren(said);
   }
 
   /** @param {any} used */
   executed(used) {
+    this.asked = ""; // the file may be new
     if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
   }
 }
@@ -304,6 +279,6 @@ export function addModelPatchPanel(node) {
 /** Look at the graph from time to time. */
 export function watch() {
   window.setInterval(() => {
-    for (const panel of document.hidden ? [] : open) panel.look();
+    for (const node of document.hidden ? [] : everyNode()) panels.get(node)?.look();
   }, LOOK);
 }
