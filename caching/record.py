@@ -54,6 +54,11 @@ class RunRecord:
         return len(self.evaluations) / max(1, self.nfe)
 
     @property
+    def times_fewer(self) -> str:
+        """The speed-up with two digits, a half rounded up as the browser rounds it."""
+        return f"{math.floor(100 * self.speed_up + 0.5) / 100:.2f}"
+
+    @property
     def scores(self) -> list[float]:
         """The predicted changes, without those that a broken latent made infinite or not a number."""
         scores = [one.decision.score for one in self.evaluations]

@@ -123,7 +123,7 @@ def as_text(record: RunRecord) -> str:
     aim = f"speed-up {config.speed_up:g}" if config.speed_up > 0 else f"epsilon {config.epsilon:g}"
     lines = [
         f"{record.nfe} of {total} evaluations computed, {record.reused} reused: "
-        f"{record.speed_up:.2f}x fewer.",
+        f"{record.times_fewer}x fewer.",
         f"Settings: rule {config.rule}, forecast {config.forecast}, {aim}, "
         f"n {config.max_reuse}" + (f", table {record.table_name}." if record.table_name else "."),
     ]

@@ -47,11 +47,15 @@ class SenCacheCalibrate(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="A typical prompt."),
                 io.Latent.Input(
                     "latent",
-                    tooltip="An empty latent: the model's own sampling is measured. Encoded videos: those "
-                    "are noised and measured, as in the paper. A small one is enough.",
+                    tooltip="An empty latent, or one of image to video with its start frames: the model's "
+                    "own sampling is measured. Encoded videos: those are noised and measured, as in the "
+                    "paper. A small one is enough.",
                 ),
                 io.Conditioning.Input(
-                    "negative", optional=True, tooltip="The negative prompt; without it cfg is 1."
+                    "negative",
+                    optional=True,
+                    tooltip="Your negative prompt. Without it cfg is 1, and the table is for sampling "
+                    "without guidance.",
                 ),
                 io.Int.Input(
                     "steps", default=30, min=2, max=200, tooltip="Sampling steps; the table then serves any."
@@ -104,6 +108,14 @@ class SenCacheCalibrate(io.ComfyNode):
             is_output_node=True,
             **aliases("SenCache measure", "sensitivity"),
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, table_name: str | None = "", **kwargs: Any) -> int:
+        """Run again where the table that was saved is gone; else the inputs alone count."""
+        try:
+            return table_files.deletions(table_files.save_target(str(table_name)).path)
+        except TableError:
+            return 0
 
     @classmethod
     def validate_inputs(cls, table_name: str = "") -> bool | str:

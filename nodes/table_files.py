@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,22 @@ def save_partial(target: SaveTarget, table: SensitivityTable) -> None:
     tables.save(table, own if _holds_others(target.partial, table) else target.partial)
 
 
+_saved: set[Path] = set()
+_deleted: Counter[Path] = Counter()
+
+
+def deletions(path: Path) -> int:
+    """Return how often a table that was saved here has been found deleted since, as of now."""
+    if path in _saved and not path.exists():
+        _saved.discard(path)
+        _deleted[path] += 1
+    return _deleted[path]
+
+
 def save_finished(target: SaveTarget, table: SensitivityTable) -> None:
     """Write the finished table and drop the partial one; those of other calibrations stay."""
     tables.save(table, target.path)
+    _saved.add(target.path)
     for path in (target.partial, _own_partial(target, table.metadata)):
         if not _holds_others(path, table):
             path.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def draw_nothing(text: str) -> Image.Image:
 
 def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
     total = max(1, len(record.evaluations))
-    title = f"{record.nfe} of {len(record.evaluations)} evaluations computed, {record.speed_up:.2f}x fewer"
+    title = f"{record.nfe} of {len(record.evaluations)} evaluations computed, {record.times_fewer}x fewer"
     write(pen, (LEFT, top + 10), title, 15)
     for x, colour, label in ((RIGHT - 150, COMPUTED, "computed"), (RIGHT - 66, REUSED, "reused")):
         pen.rectangle(_scaled(x, top + 14, x + 10, top + 24), fill=colour)

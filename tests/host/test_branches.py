@@ -126,3 +126,98 @@ def test_progress_is_the_inverse_of_the_hosts_percent(host, wan):
         found = [progress(sampling.percent_to_sigma(percent)) for percent in (0.0, 0.031, 0.5, 0.77, 0.999)]
         assert all(abs(a - b) < 2e-3 for a, b in zip(found, (0.0, 0.031, 0.5, 0.77, 0.999), strict=True))
         assert progress(0.0) == 1.0 and progress(2.0) == 0.0
+
+
+def test_passes_of_guidance_that_ask_for_other_things_are_other_branches(host):
+    """LTX-2's STG and modality guidance differ by flags alone, and either may end before the other."""
+    from sencache.nodes.branches import branch_keys, plain_options
+
+    def key(call, **options):
+        return branch_keys(call, [[{}]], torch.zeros(1), 0.5, options, plain_options(first))[0]
+
+    first = {"step": 3, "sample_sigmas": torch.zeros(3), "blocks": (torch.zeros(1),)}
+    stg, modality = key(1, **first, stg_self_attn_blocks={0, 1}), key(1, **first, a2v_cross_attn=False)
+    assert len({stg, modality, key(1, **first)}) == 3
+    earlier = dict(first)
+    first["step"] = 4  # another pack's counter of steps ends no reuse
+    assert key(1, **first) == branch_keys(1, [[{}]], torch.zeros(1), 0.5, earlier, plain_options(earlier))[0]
+
+
+def test_ltx2_passes_over_other_ranges_are_never_served_each_others_outputs(host, monkeypatch):
+    from architectures import calibrated
+    from architectures import sample as sample_as
+    from random_models import ARCHITECTURES
+    from sencache.caching.run import SamplingRun
+    from sencache.nodes import wrappers
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    needed = ("LTXVSpatioTemporalGuidance", "LTXVModalityGuidance")
+    if not set(needed) <= set(host.NODE_CLASS_MAPPINGS):
+        pytest.skip("this host has no STG and modality guidance")
+    from host_inputs import patch_inputs
+    from scenes import node
+
+    architecture = next(one for one in ARCHITECTURES if one.name == "LTX-2 audio and video")
+    model = architecture.build()
+    table = calibrated(host, model, architecture)[0]
+    guided = node(host, needed[0], model=model, scale=1.0, blocks="0,1", start_percent=0.0, end_percent=0.5)
+    guided = node(host, needed[1], model=guided, modality_scale=3.0, start_percent=0.0, end_percent=1.0)
+    kind, stored, served = [None], {}, []
+    name_branches, store, serve = wrappers.branch_keys, SamplingRun.store, SamplingRun.serve
+
+    def named(call, conds, x, sigma, options, first):
+        stg, modality = bool(options.get("stg_self_attn_blocks")), not options.get("a2v_cross_attn", True)
+        kind[0] = "stg" if stg else "modality" if modality else "cfg"
+        return name_branches(call, conds, x, sigma, options, first)
+
+    def storing(run, branch, output):
+        stored[branch] = kind[0]
+        store(run, branch, output)
+
+    def serving(run, branch, device):
+        served.append((stored[branch], kind[0]))
+        return serve(run, branch, device)
+
+    monkeypatch.setattr(wrappers, "branch_keys", named)
+    monkeypatch.setattr(SamplingRun, "store", storing)
+    monkeypatch.setattr(SamplingRun, "serve", serving)
+    for settings in ({"epsilon": 0.02}, {"speed_up": 3.0}):
+        patched = SenCacheModelPatch.execute(guided, **patch_inputs(sensitivity=table, **settings)).args[0]
+        sample_as(host, architecture, patched)
+    assert {"stg", "modality", "cfg"} <= {one for one, _ in served} | set(stored.values())
+    assert len(served) > 10 and all(one == other for one, other in served)
+
+
+def test_a_ranges_boundary_is_compared_as_the_host_compares_it(host):
+    """In single precision: 0.3 is a little more there than in double."""
+    from sencache.nodes.branches import branch_keys
+
+    sigma = float(torch.tensor(0.3))
+    entry = {"timestep_start": 0.3}
+    assert bool(torch.tensor(sigma) > 0.3) is False  # so the host evaluates it
+    assert branch_keys(0, [[entry]], torch.zeros(1), sigma, {})[0][2]
+
+
+def test_a_sampler_that_asks_for_a_branch_before_its_first_evaluation_is_let_through(wan, patch):
+    import comfy.sample
+    import comfy.samplers
+
+    def asks_first(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        inner, options = model.inner_model, extra_args["model_options"]
+        at = sigmas[0] * x.new_ones([len(x)])
+        comfy.samplers.calc_cond_batch(inner.inner_model, [inner.conds["positive"]], x, at, options)
+        for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+            denoised = model(x, sigma * x.new_ones([len(x)]), **extra_args)
+            x = x + (x - denoised) * (following / sigma - 1)
+        return x
+
+    def run(model):
+        sampler = comfy.samplers.KSAMPLER(asks_first)
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 6)
+        noise = comfy.sample.prepare_noise(empty_latent()["samples"], 3)
+        given = (model, noise, 5.0, sampler, sigmas, conditioning(2), conditioning(0))
+        return comfy.sample.sample_custom(*given, empty_latent()["samples"], seed=3)
+
+    reference = run(wan)
+    assert torch.equal(run(patch(wan, epsilon=0.0)), reference)
+    assert distance(run(patch(wan, epsilon=0.05)), reference) < 0.2

@@ -208,3 +208,23 @@ def test_other_samplers_calibrate(calibrate, sampler):
     table = calibrate(sampler=sampler, samples=1).args[0]
     assert len(table.timestep) == STEPS - 1
     assert all(0 < value < 100 for value in table.mean("latent_sensitivity"))
+
+
+def test_a_table_deleted_since_runs_the_node_again_and_a_finished_one_does_not(calibrate):
+    from sencache.nodes import table_files
+    from sencache.nodes.calibrate import SenCacheCalibrate
+
+    def state():
+        return SenCacheCalibrate.fingerprint_inputs(table_name=target.name.split(".")[0], steps=STEPS)
+
+    target = table_files.save_target("calibration under test")
+    before = state()
+    calibrate(samples=1)
+    assert state() == before
+    target.path.unlink()
+    deleted = state()
+    assert deleted != before and state() == deleted
+    calibrate(samples=1)
+    assert target.path.exists() and state() == deleted
+    assert SenCacheCalibrate.fingerprint_inputs(table_name="../x") == 0
+    assert SenCacheCalibrate.fingerprint_inputs(table_name=None) == 0

@@ -198,3 +198,9 @@ def test_a_replaced_table_file_runs_the_node_again(table, saved):
     assert SenCacheModelPatch.fingerprint_inputs(table=name) == first
     saved("mine", to_bytes(changed(table, name="newer")))
     assert SenCacheModelPatch.fingerprint_inputs(table=name) != first
+
+
+@pytest.mark.parametrize("cfg", ["high", "nan", "1e999", "-1"])
+def test_a_table_whose_cfg_is_no_number_is_refused_before_anything_is_sampled(wan, table, cfg):
+    said = refusal(wan, sensitivity=changed(table, cfg=cfg))
+    assert "can't be used: its metadata 'cfg' is not a number" in said

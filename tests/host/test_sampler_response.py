@@ -60,6 +60,23 @@ def test_measuring_draws_nothing_from_the_random_numbers(swing_of):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_the_panels_question_leaves_the_random_numbers_of_a_run_beside_it_alone(host, wan, monkeypatch):
+    """Not even put back: the run may have seeded them in between."""
+    import comfy.samplers
+    from sencache.nodes.sampler_response import named_swing
+
+    def never(*args, **kwargs):
+        raise AssertionError("torch's random numbers were set")
+
+    sampling = wan.get_model_object("model_sampling")
+    before = torch.get_rng_state()
+    monkeypatch.setattr(torch, "set_rng_state", never)
+    monkeypatch.setattr(torch.random, "set_rng_state", never)
+    for name in comfy.samplers.KSampler.SAMPLERS:
+        named_swing(name, torch.linspace(1, 0, 8), sampling)
+        assert torch.equal(torch.get_rng_state(), before), name
+
+
 def test_a_sampler_that_swings_reuses_less_at_the_same_epsilon_and_says_what_it_expects(
     wan, sample, patch, records
 ):

@@ -135,7 +135,10 @@ def wan22() -> Example:
     _ending(nodes, "low patch", previous, ("vae", 0), 16.0)
     nodes.add("high stats", "SenCacheStats", model=("high patch", 0), samples=("high sampler", 0))
     nodes.prompt["low sampler"]["inputs"]["latent_image"] = ["high stats", 0]
-    note = f"{MEASURE} **Wan 2.2 has two experts: each has its own table and its own patch.**"
+    note = (
+        f"{MEASURE} **Wan 2.2 has two experts: each has its own table and its own patch.** Before you bypass "
+        "the Calibrate nodes, press *Use it in Model Patch* on both: *automatic* can't tell them apart."
+    )
     columns = [
         ["clip", "vae", "high loader", "low loader", "note"],
         ["prompt", "negative", "typical prompt", "high shift", "low shift"],

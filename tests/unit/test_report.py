@@ -204,3 +204,22 @@ def test_values_are_json_even_of_a_run_whose_latent_was_not_finite(broken):
     assert values == as_dict(run)
     assert [step["score"] for step in values["steps"]] == [None, None, 0.3, 0.05]
     assert "Predicted change: 0.0500 to 0.3000" in as_text(run)
+
+
+def test_the_speed_up_is_rounded_as_the_browser_rounds_it():
+    run = record(*[FIRST] * 16, *[reused(0.01)] * 34)
+    assert run.times_fewer == "3.13" and lines_with(run, "3.13x fewer")
+    assert record(FIRST).times_fewer == "1.00"
+
+
+def test_a_broken_runs_numbers_are_left_out_of_json():
+    told = as_dict(record(reused(math.nan, math.inf), reused(0.01), predicted_error=math.nan))
+    assert told["predicted_error"] is None and told["steps"][0]["budget"] is None
+    json.dumps(told, allow_nan=False)
+
+
+def test_more_than_planned_is_explained():
+    run = record(FIRST, reused(0.01), over(0.2), over(0.3), planned=1)
+    assert lines_with(run, "2 evaluations more than planned were computed: the latent moved further")
+    assert not lines_with(record(FIRST, reused(0.01), planned=1), "more than planned")
+    assert not lines_with(record(FIRST, reused(0.01), over(0.2)), "more than planned")
