@@ -80,13 +80,11 @@ def test_a_guider_of_cfg_plus_plus_without_a_negative_prompt_has_one_branch(cali
     assert table.modes.values.shape[1] == 1
 
 
-def test_context_windows_at_their_defaults_are_left_out_of_the_measurement(calibrate, made, wan):
+def test_context_windows_at_their_defaults_are_left_out_of_the_measurement(calibrate, made, host, wan):
     plain = calibrate(samples=1).args[0]
-    windowed = made(
-        "WanContextWindowsManual", model=wan, context_length=13, context_overlap=4,
-        context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid",
-        freenoise=True,
-    )  # fmt: skip
+    node = host.NODE_CLASS_MAPPINGS["WanContextWindowsManual"]
+    inputs = {slot.id: slot.default for slot in node.define_schema().inputs if hasattr(slot, "default")}
+    windowed = made("WanContextWindowsManual", **{**inputs, "model": wan})
     measured = calibrate(model=windowed, samples=1).args[0]
     assert all(torch.equal(row, measured.rows[name]) for name, row in plain.rows.items())
     assert "context_handler" in windowed.model_options
