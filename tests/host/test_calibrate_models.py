@@ -83,7 +83,8 @@ def test_a_guider_of_cfg_plus_plus_without_a_negative_prompt_has_one_branch(cali
 def test_context_windows_at_their_defaults_are_left_out_of_the_measurement(calibrate, made, host, wan):
     plain = calibrate(samples=1).args[0]
     node = host.NODE_CLASS_MAPPINGS["WanContextWindowsManual"]
-    inputs = {slot.id: slot.default for slot in node.define_schema().inputs if hasattr(slot, "default")}
+    settings = [slot for slot in node.define_schema().inputs if hasattr(slot, "default")]
+    inputs = {slot.id: (getattr(slot, "options", None) or [slot.default])[0] for slot in settings}
     windowed = made("WanContextWindowsManual", **{**inputs, "model": wan})
     measured = calibrate(model=windowed, samples=1).args[0]
     assert all(torch.equal(row, measured.rows[name]) for name, row in plain.rows.items())
