@@ -16,8 +16,8 @@ from .shown import as_shown
 from .wrappers import KEY
 
 NOT_PATCHED = (
-    "This model was not patched, so every step was computed. Connect the model that SenCache Model Patch "
-    "gives."
+    "This model is not patched (SenCache Model Patch is bypassed, or another model is connected here), so "
+    "every step was computed."
 )
 NOT_SAMPLED = (
     "No sampler before this node ran with the patched model, so every step was computed. Connect the patched "

@@ -12,8 +12,8 @@ PANEL = (32, 35, 42)
 GRID = (58, 62, 72)
 TEXT = (226, 229, 235)
 FAINT = (150, 156, 168)
-COMPUTED = (240, 160, 75)
-REUSED = (72, 176, 152)
+COMPUTED = (59, 140, 224)  # as in the panels
+REUSED = (122, 127, 138)
 LINES = ((96, 170, 245), (240, 160, 75), (120, 205, 120), (210, 130, 230), (235, 100, 110))
 SCALE = 2  # drawn twice as large as laid out, so that text stays sharp on a zoomed canvas
 

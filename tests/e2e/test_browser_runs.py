@@ -191,7 +191,7 @@ def test_a_bypassed_patch_leaves_the_workflow_running_and_cache_stats_says_so(st
     studio.node("2", "(node.mode = 4)")
     history = studio.finished(studio.queue())
     assert history["status"]["status_str"] == "success" and history["outputs"]["5"]["latents"]
-    studio.until(lambda: any("was not patched" in said for said in studio.panels()))
+    studio.until(lambda: any("is not patched" in said for said in studio.panels()))
     assert not any("evaluations computed" in said for said in studio.panels())
     studio.picture("bypassed")
     studio.node("2", "(node.mode = 0)")

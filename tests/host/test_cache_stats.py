@@ -98,7 +98,7 @@ def test_a_workflow_whose_patch_is_bypassed_goes_on(wan, sample, stats, graph):
     graph["9"]["inputs"]["model"] = graph["3"]["inputs"]["model"] = ["1", 0]
     output = stats(wan, latent, graph)
     assert output.args[0] is latent and output.args[1].shape[-1] == 3
-    assert "was not patched, so every step was computed" in output.args[2]
+    assert "is not patched (SenCache Model Patch is bypassed" in output.args[2]
     assert output.ui["text"] == [output.args[2]] and output.ui["sencache"] == []
 
 

@@ -195,7 +195,7 @@ class ModelPatchPanel {
       if (plan.predicted_error != null) parts.push(text("error", { e: plan.predicted_error.toFixed(4) }));
       this.line.textContent = parts.join(" · ");
       fillStrip(this.strip, plan.cells);
-      this.about.textContent = this.remarks(plan).join(" ");
+      this.about.textContent = this.remarks(plan).join(" · ");
       if (this.wish === null) {
         this.slider.value = String(plan.speed_up);
         this.sliderText.textContent = `${plan.speed_up.toFixed(1)}×`;
