@@ -135,6 +135,7 @@ def question(rng: random.Random) -> dict[str, Any]:
     sampling = {"steps": 20, "scheduler": "simple", "sampler": "euler", "cfg": 5.0, "denoise": 1.0}
     asked: dict[str, Any] = {
         "settings": settings, "sampling": sampling, "tables": ["tiny_wan.safetensors"], "embedded": "",
+        "wish": rng.choice([None, None, 1.0, 2.5, 6.0]),
     }  # fmt: skip
     for _ in range(rng.randrange(1, 4)):
         part = rng.choice([settings, sampling, asked])
