@@ -180,7 +180,7 @@ class CalibrationRun:
     def sampler_settings(self) -> dict[str, str]:
         """Return what tells an own sampler's settings from another's, for the table's metadata."""
         settings = [getattr(self.own_sampler, name, None) for name in ("extra_options", "inpaint_options")]
-        return {"sampler_settings": digest(settings)} if any(settings) else {}
+        return {"own_sampler": digest(settings)} if any(settings) else {}
 
     def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
         """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
