@@ -30,7 +30,7 @@ from demo_workflow import PLACES, demo_workflow  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
-MOVES, RUNS, STEPS = 60, 11, 50
+MOVES, RUNS, STEPS = 60, 21, 50
 WATCH = """() => {
     const panel = document.querySelector('.sencache[data-nfe]');
     window.moved = 0; window.answers = [];
@@ -40,6 +40,16 @@ WATCH = """() => {
         if (window.moved) window.answers.push(performance.now() - window.moved);
         window.moved = 0;
     })).observe(panel, {attributes: true, attributeFilter: ['data-nfe']});
+}"""
+
+DROP = """drop => {
+    window.dispatch ??= EventTarget.prototype.dispatchEvent;
+    window.dropped = 0;
+    EventTarget.prototype.dispatchEvent = function (event) {
+        if (!drop || !event.type.startsWith('sencache.')) return window.dispatch.call(this, event);
+        window.dropped += 1;
+        return true;
+    };
 }"""
 
 
@@ -74,25 +84,42 @@ def summed_up(times: list[float]) -> dict[str, Any]:
     }
 
 
-def sampling_seconds(studio: Studio, bare: Studio) -> dict[str, Any]:
-    """Return the median seconds of a sampling run, by turns: seen with the panels, without them, by nobody.
+def sampling_seconds(studio: Studio) -> dict[str, Any]:
+    """Return what a sampling run takes while the strip fills, while its news is dropped, and seen by nobody.
 
-    In the second browser the pack's scripts do not load: what is left is ComfyUI's own drawing, which takes
-    processor time from a run on the processor.
+    Medians and quartiles, by turns in one page, of the run's seconds and of the page's processor seconds.
+    What the page's own drawing costs is in both of the first two.
     """
-    seconds: dict[str, list[float]] = {"with_panels": [], "without_panels": [], "alone": []}
-    for window in (studio, bare):
-        window.load(demo_workflow(steps=STEPS), PLACES)
+    found: dict[str, list[float]] = {}
+    studio.load(demo_workflow(steps=STEPS), PLACES)
+    session = studio.page.context.new_cdp_session(studio.page)
+    session.send("Performance.enable")
+
+    def used() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in metrics if one["name"] == "ProcessTime")
+
+    order = ["strip_fills", "news_dropped", "seen_by_nobody"]
     for turn in range(RUNS):
-        for index, (name, window) in enumerate((("with_panels", studio), ("without_panels", bare))):
+        order.append(order.pop(0))  # each is the first as often as the others
+        for index, name in enumerate(order):
             seed = 3 * turn + index
-            window.page.bring_to_front()
-            window.node("3", f"(node.widgets.find(one => one.name === 'seed').value = {seed})")
-            history = window.finished(window.queue())
-            seconds[name].append(history["outputs"]["4"]["sencache"][0]["seconds"])
-        history = studio.server.run(demo_workflow(steps=STEPS, seed=3 * turn + 2))
-        seconds["alone"].append(history["outputs"]["4"]["sencache"][0]["seconds"])
-    return {"runs": RUNS, **{name: round(statistics.median(values), 4) for name, values in seconds.items()}}
+            studio.page.evaluate(DROP, name == "news_dropped")
+            studio.page.wait_for_timeout(300)
+            before = used()
+            if name == "seen_by_nobody":
+                history = studio.server.run(demo_workflow(steps=STEPS, seed=seed))
+            else:
+                studio.node("3", f"(node.widgets.find(one => one.name === 'seed').value = {seed})")
+                history = studio.finished(studio.queue())
+                found.setdefault(f"page_{name}", []).append(used() - before)
+                assert (studio.page.evaluate("window.dropped") > 3) == (name == "news_dropped")
+            found.setdefault(name, []).append(history["outputs"]["4"]["sencache"][0]["seconds"])
+    quartiles = {name: statistics.quantiles(values, n=4) for name, values in found.items()}
+    return {
+        "runs": RUNS,
+        "quartiles": {name: [round(one, 3) for one in of] for name, of in quartiles.items()},
+    }
 
 
 def live_costs() -> tuple[dict[str, float], int]:
@@ -154,14 +181,12 @@ def main() -> None:
                 studio = Studio(browser, server, nodes2, Path(base))
                 found["nodes2" if nodes2 else "classic"] = summed_up(answer_times(studio))
                 if not nodes2:
-                    bare = Studio(browser, server, nodes2, Path(base), without_pack=True)
-                    found["sampling_seconds"] = sampling_seconds(studio, bare)
-                    bare.page.close()
+                    found["sampling_seconds"] = sampling_seconds(studio)
                 studio.page.close()
             browser.close()
     live, found["events_without_browser"] = live_costs()
     found["live_seconds_per_run"] = {name: round(value, 6) for name, value in live.items()}
-    share = 100 * sum(live.values()) / found["sampling_seconds"]["alone"]
+    share = 100 * sum(live.values()) / found["sampling_seconds"]["quartiles"]["seen_by_nobody"][1]
     found["live_percent_of_sampling"] = round(share, 3)
     (RESULTS / "panel.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from comfy_server import PACK, ComfyServer
+from comfy_server import ComfyServer
 
 CHROMIUM = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -41,9 +41,7 @@ def missing() -> str | None:
 class Studio:
     """One browser window on a server, in one of ComfyUI's two renderings."""
 
-    def __init__(
-        self, browser: Any, server: ComfyServer, nodes2: bool, pictures: Path, without_pack: bool = False
-    ) -> None:
+    def __init__(self, browser: Any, server: ComfyServer, nodes2: bool, pictures: Path) -> None:
         self.server, self.nodes2, self.pictures = server, nodes2, pictures
         self.problems: list[str] = []
         server.settings({**SETTINGS, "Comfy.VueNodes.Enabled": nodes2})
@@ -51,8 +49,6 @@ class Studio:
         self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
         self.page.on("console", self._heard)
-        if without_pack:
-            self.page.route(f"**/{PACK}/**", lambda route: route.abort())
         self.open()
 
     def _heard(self, message: Any) -> None:
