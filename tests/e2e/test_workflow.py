@@ -47,7 +47,7 @@ def test_the_pack_loads_with_its_three_nodes(server):
     info = server.get("/object_info")
     assert NODES <= info.keys()
     patch = info["SenCacheModelPatch"]["input"]
-    assert patch["required"]["epsilon"][1]["display"] == "slider"
+    assert patch["required"]["epsilon"][1]["step"] == 0.0005  # four digits in the frontend, as the panel sets
 
 
 def test_calibrate_patch_sample_and_stats_and_again_with_another_epsilon(server):
