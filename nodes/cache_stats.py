@@ -10,10 +10,10 @@ from comfy_api.latest import io, ui
 from ..caching.record import RunRecord
 from ..caching.report import as_text
 from ..pictures.strip import draw_nothing, draw_runs
-from .host_api import aliases, as_image
-from .queued_graph import samplers_before
-from .shown import as_shown
-from .wrappers import KEY
+from .host.api import aliases, as_image
+from .host.queued_graph import samplers_before
+from .host.wrappers import KEY
+from .panel.shown import as_shown
 
 NOT_PATCHED = (
     "This model is not patched (SenCache Model Patch is bypassed, or another model is connected here), so "

@@ -12,16 +12,16 @@ from ..calibration.estimator import Calibration
 from ..calibration.rounding import rounded
 from ..calibration.table import SensitivityTable, TableError
 from ..pictures.curves import draw_table
-from . import table_files
-from .accelerators import refuse_other_accelerator
 from .calibrate_report import as_text, expectations
-from .host_api import aliases, as_image
-from .host_calibration import CalibrationRun, digest
-from .live import LiveCalibration
-from .model_identity import fingerprint, readable_name, weights_digest
+from .host.accelerators import refuse_other_accelerator
+from .host.api import aliases, as_image
+from .host.calibration import CalibrationRun, digest
+from .host.model_identity import fingerprint, readable_name, weights_digest
+from .host.table_sampling import describe
+from .host.wrappers import without_patch
 from .model_patch import Sensitivity
-from .table_sampling import describe
-from .wrappers import without_patch
+from .panel.live import LiveCalibration
+from .tables import files as table_files
 
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..caching.config import SenCacheConfig
 from ..caching.plan import simulate
 from ..calibration.table import SensitivityTable
-from .host_calibration import CalibrationRun
-from .table_files import FOLDER, SaveTarget
-from .wrappers import points_of, zones_of
+from .host.calibration import CalibrationRun
+from .host.wrappers import points_of, zones_of
+from .tables.files import FOLDER, SaveTarget
 
 EXAMPLES = (0.005, 0.01, 0.02, 0.05)
 

@@ -10,10 +10,10 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
-from .demo_clip import PROMPTS, frames_of, prompt_embedding
-from .host_api import aliases
+from ..demo.clip import PROMPTS, frames_of, prompt_embedding
+from .host.api import aliases
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "tests" / "tiny" / "models" / "tiny_wan.safetensors"
+WEIGHTS = Path(__file__).resolve().parent.parent / "demo" / "tiny_wan.safetensors"
 LATENT_SHAPE = (1, 16, 8, 12, 12)
 ENLARGED = 4
 CATEGORY = "advanced/sencache/demo"

@@ -9,8 +9,8 @@ from .cache_stats import SenCacheStats
 from .calibrate import SenCacheCalibrate
 from .demo import SenCacheDemo, SenCacheDemoFrames
 from .model_patch import SenCacheModelPatch
-from .routes import add_routes
-from .table_files import register_folders
+from .panel.routes import add_routes
+from .tables.files import register_folders
 
 
 class SenCacheExtension(ComfyExtension):

@@ -10,16 +10,16 @@ from comfy_api.latest import io
 from ..caching.config import SenCacheConfig
 from ..calibration.files import naming
 from ..calibration.table import SensitivityTable, TableError
-from . import table_files
-from .accelerators import refuse_other_accelerator
-from .embedded_table import from_text
-from .host_api import aliases
-from .model_identity import fingerprint, readable_name
+from .host.accelerators import refuse_other_accelerator
+from .host.api import aliases
+from .host.model_identity import fingerprint, readable_name
+from .host.table_sampling import number_of
+from .host.wrappers import Patch
 from .patch_inputs import DEFAULTS, advanced_inputs
 from .refusals import refusal
-from .table_choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
-from .table_sampling import number_of
-from .wrappers import Patch
+from .tables import files as table_files
+from .tables.choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
+from .tables.embedded import from_text
 
 NODE = "SenCache Model Patch"
 NOT_CONNECTED = object()

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..caching.config import CACHE_DEVICES, FORECASTS, RULES, SenCacheConfig
-from .host_api import advanced
+from .host.api import advanced
 
 DEFAULTS = SenCacheConfig()
 

@@ -196,7 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         job.nodes = start_host(Path(scratch))
         import torch
-        from sencache.nodes.table_files import register_folders
+        from sencache.nodes.tables.files import register_folders
 
         register_folders()
         torch.set_num_threads(1)

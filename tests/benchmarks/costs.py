@@ -89,7 +89,7 @@ def overhead(nodes: ModuleType, tiny: TinyModel, enlarged: int) -> dict[str, flo
     """Time computed and reused steps, and the decision within them, at a larger latent; medians, cfg 5."""
     import comfy.samplers
     from sencache.caching.run import SamplingRun
-    from sencache.nodes.wrappers import Patch
+    from sencache.nodes.host.wrappers import Patch
 
     batch, channels, frames, height, width = tiny.latent_shape
     shape = (batch, channels, frames, height * enlarged, width * enlarged)
@@ -242,7 +242,7 @@ def main() -> None:
     results: dict[str, Any] = {"calibration": {}, "overhead": {}}
     with tempfile.TemporaryDirectory() as scratch:
         nodes = start_host(Path(scratch))
-        from sencache.nodes.table_files import register_folders
+        from sencache.nodes.tables.files import register_folders
 
         register_folders()
         with torch.inference_mode(), tqdm(total=len(MODELS) * (len(ENLARGED) + 1)) as bar:

@@ -10,7 +10,7 @@ from peers import BlockResidual
 from sencache.caching.config import SenCacheConfig
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import load
-from sencache.nodes.wrappers import Patch, zones_of
+from sencache.nodes.host.wrappers import Patch, zones_of
 from tiny_models import TinyModel
 
 TABLES = Path(__file__).resolve().parent.parent.parent / "tables"

@@ -22,7 +22,7 @@ sys.modules["sencache"] = package
 from comfy_host import start_host  # noqa: E402
 from sencache.calibration import table as tables  # noqa: E402
 from sencache.calibration.rounding import rounded  # noqa: E402
-from sencache.nodes.embedded_table import to_text  # noqa: E402
+from sencache.nodes.tables.embedded import to_text  # noqa: E402
 
 STEPS, CFGS, SAMPLERS = (8, 12, 20, 30, 50), (1.0, 5.0), ("euler", "uni_pc", "dpmpp_2m")
 RUNS = [{"epsilon": 0.005}, {"epsilon": 0.01}, {"epsilon": 0.03}, *({"speed_up": x} for x in (2.0, 3.0, 4.0))]
@@ -30,7 +30,7 @@ RUNS = [{"epsilon": 0.005}, {"epsilon": 0.01}, {"epsilon": 0.03}, *({"speed_up":
 
 def compare(name: str, table: tables.SensitivityTable, folder: Path) -> None:
     """Print one table's row."""
-    from sencache.nodes.preview import answer
+    from sencache.nodes.panel.preview import answer
 
     files = {"before.safetensors": table, "after.safetensors": rounded(table)}
     sizes = []
@@ -61,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as base:
         start_host(Path(base))
-        from sencache.nodes import table_files
+        from sencache.nodes.tables import files as table_files
 
         table_files.register_folders()
         folder = table_files.save_target("before").path.parent

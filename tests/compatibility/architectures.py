@@ -22,7 +22,7 @@ TRAINED = {
 def calibrated(nodes: Any, model: Any, architecture: Architecture, steps: int = 10) -> tuple[Any, str]:
     """Measure a model through SenCache Calibrate; return its table and the node's first sentence."""
     from sencache.nodes.calibrate import SenCacheCalibrate
-    from sencache.nodes.table_files import save_target
+    from sencache.nodes.tables.files import save_target
 
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     empty = dict(architecture.latent())

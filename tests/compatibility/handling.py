@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from architectures import calibrated
 from architectures import sample as sample_architecture
-from comfy_host import TINY_MODELS
+from comfy_host import DEMO_MODEL
 from conditioning import hooked, lora
 from host_inputs import conditioning
 from judge import Case, HostLacksError, Scene, replaced
@@ -16,7 +16,7 @@ from scenes import CFG, changed_after, changed_first, ksample, node, on_wan, wan
 from torch import Tensor
 
 LORAS, SHIFT, MEMORY = "LoRAs and merges", "Shift", "Weights, memory and devices"
-FILE = str(TINY_MODELS / "tiny_wan.safetensors")
+FILE = str(DEMO_MODEL)
 
 
 def with_lora(nodes: Any, model: Any) -> Any:

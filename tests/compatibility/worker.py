@@ -27,7 +27,7 @@ def main() -> None:
         nodes = start_host(Path(scratch))
         import torch
         from judge import judge
-        from sencache.nodes.table_files import register_folders
+        from sencache.nodes.tables.files import register_folders
 
         register_folders()
         torch.set_num_threads(1)

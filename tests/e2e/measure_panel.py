@@ -135,7 +135,7 @@ def live_costs() -> tuple[dict[str, float], int]:
         start_host(Path(base))
         from comfy_execution.utils import CurrentNodeContext
         from sencache.caching.policy import Action, Decision, Reason
-        from sencache.nodes import live
+        from sencache.nodes.panel import live
         from server import PromptServer
 
         loop = PromptServer.instance.loop

@@ -164,7 +164,7 @@ def test_an_embedded_table_is_saved_once_and_replaces_nothing(shared_server):
 
 def test_a_table_with_a_name_that_no_file_should_have_is_not_saved(shared_server):
     from sencache.calibration import table as tables
-    from sencache.nodes.embedded_table import to_text
+    from sencache.nodes.tables.embedded import to_text
 
     table = tables.load(ROOT / "tables" / "tiny_wan.safetensors")
     told = shared_server.post("/sencache/save", {"text": to_text(table, "../../escape.safetensors")})

@@ -19,7 +19,7 @@ Sample = Callable[..., torch.Tensor]
 def host(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """ComfyUI's `nodes` module, with the pack's table folders registered."""
     nodes = start_host(tmp_path_factory.mktemp("comfy"))
-    from sencache.nodes.table_files import register_folders
+    from sencache.nodes.tables.files import register_folders
 
     register_folders()
     return nodes
@@ -93,8 +93,8 @@ def records() -> Callable[[Any], list]:
 @pytest.fixture
 def calibrate(host: ModuleType, wan: Any) -> Iterator[Callable[..., Any]]:
     """Run the Calibrate node, 5 steps and 2 samples unless changed, under a table name of the test's own."""
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.tables import files as table_files
 
     target = table_files.save_target("calibration under test")
 

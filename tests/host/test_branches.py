@@ -54,7 +54,7 @@ def test_a_prompt_that_changes_is_computed_there_and_starts_its_own_history(host
 @pytest.mark.parametrize("sigma, begun", [(1.0, 1), (0.75, 1), (0.5, 2), (0.2, 3)])
 def test_a_scheduled_lora_is_another_branch_from_each_keyframe_on(host, sigma, begun):
     import comfy.hooks
-    from sencache.nodes.branches import branch_keys
+    from sencache.nodes.host.branches import branch_keys
 
     hooks = comfy.hooks.create_hook_lora({}, 1.0, 0.0)
     group = comfy.hooks.HookKeyframeGroup()
@@ -117,7 +117,7 @@ def test_a_run_that_is_gone_round_counts_as_computed(wan, sample, patch, records
 
 
 def test_progress_is_the_inverse_of_the_hosts_percent(host, wan):
-    from sencache.nodes.wrappers import progress_of
+    from sencache.nodes.host.wrappers import progress_of
 
     shift = host.NODE_CLASS_MAPPINGS["ModelSamplingSD3"]()
     for model in (wan, shift.patch(wan, 1.0)[0], shift.patch(wan, 3.0)[0]):
@@ -130,7 +130,7 @@ def test_progress_is_the_inverse_of_the_hosts_percent(host, wan):
 
 def test_passes_of_guidance_that_ask_for_other_things_are_other_branches(host):
     """LTX-2's STG and modality guidance differ by flags alone, and either may end before the other."""
-    from sencache.nodes.branches import branch_keys, plain_options
+    from sencache.nodes.host.branches import branch_keys, plain_options
 
     def key(call, **options):
         return branch_keys(call, [[{}]], torch.zeros(1), 0.5, options, plain_options(first))[0]
@@ -148,7 +148,7 @@ def test_ltx2_passes_over_other_ranges_are_never_served_each_others_outputs(host
     from architectures import sample as sample_as
     from random_models import ARCHITECTURES
     from sencache.caching.run import SamplingRun
-    from sencache.nodes import wrappers
+    from sencache.nodes.host import wrappers
     from sencache.nodes.model_patch import SenCacheModelPatch
 
     needed = ("LTXVSpatioTemporalGuidance", "LTXVModalityGuidance")
@@ -190,7 +190,7 @@ def test_ltx2_passes_over_other_ranges_are_never_served_each_others_outputs(host
 
 def test_a_ranges_boundary_is_compared_as_the_host_compares_it(host):
     """In single precision: 0.3 is a little more there than in double."""
-    from sencache.nodes.branches import branch_keys
+    from sencache.nodes.host.branches import branch_keys
 
     sigma = float(torch.tensor(0.3))
     entry = {"timestep_start": 0.3}

@@ -135,7 +135,7 @@ def test_another_samplers_run_is_not_shown_for_one_that_never_ran(wan, sample, p
 
 
 def test_the_live_strip_goes_where_the_report_will(graph):
-    from sencache.nodes.queued_graph import stats_after
+    from sencache.nodes.host.queued_graph import stats_after
 
     assert stats_after(graph, "3") == ["9"]
     graph["3"]["inputs"]["model"] = ["1", 0]
@@ -144,7 +144,7 @@ def test_the_live_strip_goes_where_the_report_will(graph):
 
 
 def test_records_are_bounded_and_hold_no_tensors(wan, sample, patch, records):
-    from sencache.nodes.wrappers import MAX_RECORDS, Patch
+    from sencache.nodes.host.wrappers import MAX_RECORDS, Patch
 
     patched = patch(wan, epsilon=0.0)
     for _ in range(MAX_RECORDS + 3):

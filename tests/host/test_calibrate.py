@@ -12,7 +12,7 @@ EVALUATIONS = STEPS + 2 * (STEPS - 1)
 
 def test_it_saves_a_small_table_that_model_patch_uses_at_once(calibrate, wan, patch, sample, records):
     from sencache.calibration import table as tables
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     table, image, text = calibrate().args
     path = table_files.path_of("calibration under test.safetensors")
@@ -36,7 +36,7 @@ def test_it_adds_two_single_branch_evaluations_a_step_to_the_sampling(calibrate,
 def test_probing_does_not_change_the_trajectory(calibrate, wan, sample):
     """The table's rms and drift are those of a plain sampling with the same seed."""
     import comfy.patcher_extension
-    from sencache.nodes.wrappers import raw_output
+    from sencache.nodes.host.wrappers import raw_output
 
     watched, seen = wan.clone(), []
 
@@ -76,7 +76,7 @@ def test_asking_for_more_samples_measures_only_those(calibrate, evaluations):
 @pytest.mark.parametrize("stop_at", [1, 2, 7, EVALUATIONS, EVALUATIONS + 1, EVALUATIONS + 4, 2 * EVALUATIONS])
 def test_a_cancelled_calibration_keeps_its_finished_samples_and_goes_on(calibrate, evaluations, stop_at):
     import comfy.model_management
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     whole = calibrate().args[0]
     table_files.save_target("calibration under test").path.unlink()
@@ -147,7 +147,7 @@ def test_outputs_that_are_not_numbers_are_refused_with_the_way_out(calibrate, wa
 
 
 def test_a_folder_that_refuses_the_table_is_named_without_its_path(calibrate):
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     target = table_files.save_target("calibration under test")
     target.path.mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_encoded_videos_are_noised_and_measured_with_their_guidance(calibrate, e
 
 
 def test_a_patched_model_is_measured_without_its_patch(calibrate, wan, patch):
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     measured = calibrate(model=patch(wan, epsilon=2.0, n=20)).args[0]
     table_files.save_target("calibration under test").path.unlink()
@@ -211,8 +211,8 @@ def test_other_samplers_calibrate(calibrate, sampler):
 
 
 def test_a_table_deleted_since_runs_the_node_again_and_a_finished_one_does_not(calibrate):
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.tables import files as table_files
 
     def state():
         return SenCacheCalibrate.fingerprint_inputs(table_name=target.name.split(".")[0], steps=STEPS)

@@ -130,7 +130,7 @@ def test_a_cancelled_calibration_with_a_lora_goes_on_although_the_model_is_loade
 ):
     """The host patches weights in place when it loads a model."""
     import comfy.model_management
-    from sencache.nodes.model_identity import weights_digest
+    from sencache.nodes.host.model_identity import weights_digest
 
     tuned = wan.clone()
     weights = wan.model.diffusion_model.state_dict()
@@ -150,7 +150,7 @@ def test_a_cancelled_calibration_with_a_lora_goes_on_although_the_model_is_loade
 
 def test_weights_that_a_state_dict_does_not_hold_are_told_apart_all_the_same(wan, monkeypatch):
     """Packed weights (GGUF) give a state dict of tensors without data."""
-    from sencache.nodes.model_identity import weights_digest
+    from sencache.nodes.host.model_identity import weights_digest
 
     digest, network = weights_digest(wan), wan.model.diffusion_model
     names = network.state_dict()

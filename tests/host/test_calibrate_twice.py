@@ -72,8 +72,8 @@ class Writer:
 @pytest.fixture
 def target(host):
     """Where both write; nothing else is there in the end."""
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.tables import files as table_files
 
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     place = table_files.save_target(NAME)

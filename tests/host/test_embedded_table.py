@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from host_inputs import patch_inputs
 from sencache.calibration import table as tables
-from sencache.nodes.embedded_table import to_text
+from sencache.nodes.tables.embedded import to_text
 
 SHIPPED = Path(__file__).resolve().parent.parent.parent / "tables"
 
@@ -21,7 +21,7 @@ def text():
 @pytest.fixture
 def local(host):
     """Where a local file of that name would be."""
-    from sencache.nodes.table_files import save_target
+    from sencache.nodes.tables.files import save_target
 
     path = save_target("shared").path
     yield path
@@ -30,7 +30,7 @@ def local(host):
 
 def choice(text, selected="automatic"):
     """Choose as the node does."""
-    from sencache.nodes.table_choice import embedded_choice
+    from sencache.nodes.tables.choice import embedded_choice
 
     return embedded_choice(text, selected)
 

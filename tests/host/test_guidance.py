@@ -21,7 +21,7 @@ from scenes import wan as load_wan
     ],
 )
 def test_the_weight_of_the_positive_branch_is_read_off_the_guider(host, numbers, expected):
-    from sencache.nodes.guidance import guidance_scale
+    from sencache.nodes.host.guidance import guidance_scale
 
     assert guidance_scale(SimpleNamespace(**numbers)) == expected
 

@@ -106,7 +106,7 @@ def test_what_is_accepted_samples(host, wan, sample):
     ],
 )
 def test_only_the_servers_own_pages_may_ask(host, origin, asked, own):
-    from sencache.nodes.routes import same_origin
+    from sencache.nodes.panel.routes import same_origin
 
     headers = {"Content-Type": "application/json", "Origin": origin, "Host": asked}
     assert same_origin(headers) is own

@@ -9,7 +9,7 @@ from tiny_models import MODELS
 
 def changed(model, **entries):
     """Return the fingerprint with other entries in the network's settings, as another host lists them."""
-    from sencache.nodes.model_identity import fingerprint
+    from sencache.nodes.host.model_identity import fingerprint
 
     config = model.model.model_config.unet_config
     earlier = dict(config)
@@ -33,8 +33,8 @@ def test_a_setting_that_is_on_or_another_size_is_another_model(wan, entries):
 
 @pytest.mark.parametrize("name", ["wan", "ltxv"])
 def test_the_shipped_table_fits_on_every_host(host, name):
-    from sencache.nodes import table_files
-    from sencache.nodes.model_identity import fingerprint
+    from sencache.nodes.host.model_identity import fingerprint
+    from sencache.nodes.tables import files as table_files
 
     table = tables.load(table_files.SHIPPED / f"tiny_{name}.safetensors")
     assert table.metadata["fingerprint"] == fingerprint(MODELS[name].load(host))

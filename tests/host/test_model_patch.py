@@ -22,7 +22,7 @@ def refusal(model, **inputs):
 def table(host):
     """The shipped table of the tiny model."""
     from sencache.calibration import table as tables
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     return tables.load(table_files.SHIPPED / "tiny_wan.safetensors")
 
@@ -37,7 +37,7 @@ def changed(table, **metadata):
 @pytest.fixture
 def saved(host):
     """Save bytes as a user's table file, and take it away again."""
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     paths = []
 
@@ -113,7 +113,7 @@ def test_a_missing_table_is_refused(wan):
 
 
 def test_no_table_of_this_model_is_refused_with_the_way_out(wan, monkeypatch):
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     monkeypatch.setattr(table_files, "names", list)
     message = refusal(wan)
@@ -154,7 +154,7 @@ def test_names_never_leave_the_table_folders(wan, name):
 
 def test_a_link_out_of_the_table_folders_is_refused(wan, host, tmp_path, table):
     from sencache.calibration import table as tables
-    from sencache.nodes import table_files
+    from sencache.nodes.tables import files as table_files
 
     tables.save(table, tmp_path / "outside.safetensors")
     link = table_files.save_target("link").path

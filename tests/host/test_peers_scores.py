@@ -100,8 +100,8 @@ def test_9_a_score_is_never_negative(wan, sample, patch, records, settings, bala
 def measured(host, wan):
     """A table that Calibrate has just measured, read from its file."""
     from sencache.calibration.table import load
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.tables import files as table_files
 
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     target = table_files.save_target("read by the sampler")
@@ -155,7 +155,7 @@ def test_10_a_run_after_an_interrupted_one_counts_from_its_start(wan, sample, pa
 
 def run_of(wan, patch, **inputs):
     """Return a run's state as OUTER_SAMPLE makes it, and a function that begins an evaluation of it."""
-    from sencache.nodes.wrappers import KEY, WRAPPER_TYPES
+    from sencache.nodes.host.wrappers import KEY, WRAPPER_TYPES
 
     own = patch(wan, **inputs).wrappers[WRAPPER_TYPES[0]][KEY][0].__self__
     sampling = wan.get_model_object("model_sampling")

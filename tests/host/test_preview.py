@@ -22,7 +22,7 @@ def question(table, embedded="", sampling=None, wish=None, **settings):
 
 def answered(*args, **kwargs):
     """Return the server's answer."""
-    from sencache.nodes.preview import answer
+    from sencache.nodes.panel.preview import answer
 
     return answer(question(*args, **kwargs))
 
@@ -30,8 +30,8 @@ def answered(*args, **kwargs):
 @pytest.mark.parametrize(("name", "sampler"), [("wan", "euler"), ("ltxv", "euler"), ("cogvideox", "void")])
 @pytest.mark.parametrize("settings", [{"epsilon": 0.05}, {"speed_up": 2.0}])
 def test_the_panel_predicts_the_decisions_of_the_run(host, required, name, sampler, settings):
+    from sencache.nodes.host.wrappers import KEY
     from sencache.nodes.model_patch import SenCacheModelPatch
-    from sencache.nodes.wrappers import KEY
 
     tiny = required(name)
     table = f"{tiny.name}.safetensors"
@@ -50,7 +50,7 @@ def test_the_panel_predicts_the_decisions_of_the_run(host, required, name, sampl
 
 @pytest.mark.parametrize("name", ["tiny_wan", "tiny_ltxv", "tiny_cogvideox"])
 def test_an_older_table_is_planned_as_one_that_names_its_sampling(host, required, name):
-    from sencache.nodes.table_sampling import describe, sampling_of
+    from sencache.nodes.host.table_sampling import describe, sampling_of
 
     older = tables.load(SHIPPED / f"{name}.safetensors")
     model = required(name.removeprefix("tiny_")).load(host)
@@ -138,7 +138,7 @@ def test_steps_and_scheduler_come_from_the_graph_else_from_the_table(host, sched
 
 
 def test_every_preset_is_a_setting_of_the_node(host):
-    from sencache.nodes.preview import presets
+    from sencache.nodes.panel.preview import presets
 
     errors = [answered("tiny_wan.safetensors", **preset)["predicted_error"] for preset in presets().values()]
     assert list(presets()) == ["quality", "balanced", "fast"]
@@ -149,7 +149,7 @@ def test_every_preset_is_a_setting_of_the_node(host):
     "sampling", [{"steps": "many"}, {"steps": -1}, {"shift": 0}, {"path": "/"}, {"cfg": [1]}, {"end": 2.5}]
 )
 def test_a_question_that_the_panel_would_not_ask_is_refused(host, sampling):
-    from sencache.nodes.question import QuestionError
+    from sencache.nodes.panel.question import QuestionError
 
     with pytest.raises(QuestionError):
         answered("tiny_wan.safetensors", sampling=sampling)
@@ -157,7 +157,7 @@ def test_a_question_that_the_panel_would_not_ask_is_refused(host, sampling):
 
 @pytest.mark.parametrize("wish", ["2", 0.5, -1, 1e9, float("nan"), [2], {}])
 def test_a_wish_that_no_slider_has_is_refused(host, wish):
-    from sencache.nodes.question import QuestionError
+    from sencache.nodes.panel.question import QuestionError
 
     with pytest.raises(QuestionError):
         answered("tiny_wan.safetensors", wish=wish)
@@ -178,7 +178,7 @@ def test_a_wish_that_no_slider_has_is_refused(host, wish):
     ],
 )
 def test_a_strangers_metadata_is_refused_in_a_sentence(host, changed):
-    from sencache.nodes.embedded_table import to_text
+    from sencache.nodes.tables.embedded import to_text
 
     table = tables.load(SHIPPED / "tiny_wan.safetensors")
     described = {"schedule": "ModelSamplingDiscreteFlow", "multiplier": "1000", "sampling_settings": "{}"}
@@ -197,7 +197,7 @@ def test_sigmas_from_a_node_of_its_own_are_named_because_they_can_not_be_planned
 
 
 def test_what_is_remembered_while_a_slider_moves_changes_no_answer(host, monkeypatch):
-    from sencache.nodes import preview
+    from sencache.nodes.panel import preview
 
     wan, ltxv = "tiny_wan.safetensors", "tiny_ltxv.safetensors"
     asked = [

@@ -9,7 +9,7 @@ import torch
 @pytest.fixture
 def swing_of(host, wan):
     import comfy.samplers
-    from sencache.nodes.sampler_response import swing
+    from sencache.nodes.host.sampler_response import swing
 
     sampling = wan.get_model_object("model_sampling")
 
@@ -37,7 +37,7 @@ def test_samplers_that_cannot_be_told_say_so(swing_of, sampler):
 
 
 def test_what_is_no_sampler_of_the_hosts_kind_cannot_be_told(host, wan):
-    from sencache.nodes.sampler_response import named_swing, swing
+    from sencache.nodes.host.sampler_response import named_swing, swing
 
     sampling = wan.get_model_object("model_sampling")
     for other in (None, object()):
@@ -46,7 +46,7 @@ def test_what_is_no_sampler_of_the_hosts_kind_cannot_be_told(host, wan):
 
 
 def test_a_sampler_that_changes_the_latents_size_cannot_be_told(host, wan):
-    from sencache.nodes.sampler_response import swing
+    from sencache.nodes.host.sampler_response import swing
 
     made = host.NODE_CLASS_MAPPINGS["SamplerLCMUpscale"].execute(2.0, 3, "bilinear").args[0]
     assert swing(made, torch.linspace(1, 0, 9), wan.get_model_object("model_sampling")) is None
@@ -63,7 +63,7 @@ def test_measuring_draws_nothing_from_the_random_numbers(swing_of):
 def test_the_panels_question_leaves_the_random_numbers_of_a_run_beside_it_alone(host, wan, monkeypatch):
     """Not even put back: the run may have seeded them in between."""
     import comfy.samplers
-    from sencache.nodes.sampler_response import named_swing
+    from sencache.nodes.host.sampler_response import named_swing
 
     def never(*args, **kwargs):
         raise AssertionError("torch's random numbers were set")

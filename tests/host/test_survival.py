@@ -68,8 +68,8 @@ def test_a_run_stopped_at_any_evaluation_leaves_nothing(wan, sample, patch, reco
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_calibration_stopped_at_any_evaluation_keeps_its_finished_samples(host, wan, held, kind):
     """An error and a full card go on as Cancel does, tried where a sample begins and where one ends."""
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.tables import files as table_files
 
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     model, stop = stopping(wan, "network")

@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 from cogvideox_model import TinyCogVideoX
-from comfy_host import TINY_MODELS
+from comfy_host import model_file
 from latents import prompt_embedding
 from ltxv_model import TinyLTXV
 from safetensors.torch import load_file
@@ -38,7 +38,7 @@ def test_comfyui_gives_the_trained_networks_output(case):
     assert type(loaded.model.model_config).__name__ == config
     comfy.model_management.load_models_gpu([loaded])
     ours = network().eval()
-    ours.load_state_dict(load_file(TINY_MODELS / f"{name}.safetensors"))
+    ours.load_state_dict(load_file(model_file(name)))
     generator = torch.Generator().manual_seed(5)
     for time in times:
         x = torch.randn(shape, generator=generator)
@@ -50,6 +50,6 @@ def test_comfyui_gives_the_trained_networks_output(case):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_model_is_small_and_half_precision(name):
-    path = TINY_MODELS / f"{name}.safetensors"
+    path = model_file(name)
     assert path.stat().st_size <= 6_000_000
     assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}

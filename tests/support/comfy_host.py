@@ -11,6 +11,12 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY_MODELS = ROOT / "tests" / "tiny" / "models"
+DEMO_MODEL = ROOT / "demo" / "tiny_wan.safetensors"
+
+
+def model_file(name: str) -> Path:
+    """Return the file of a tiny model, such as `tiny_ltxv`; the Wan one lies with the demo."""
+    return DEMO_MODEL if DEMO_MODEL.stem == name else TINY_MODELS / f"{name}.safetensors"
 
 
 def find_host() -> Path | None:
@@ -36,5 +42,6 @@ def start_host(base: Path) -> ModuleType:
     server.PromptServer(loop)
     loop.run_until_complete(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
     folder_paths = importlib.import_module("folder_paths")
-    folder_paths.add_model_folder_path("diffusion_models", str(TINY_MODELS))
+    for folder in (TINY_MODELS, DEMO_MODEL.parent):
+        folder_paths.add_model_folder_path("diffusion_models", str(folder))
     return nodes

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from comfy_host import ROOT, TINY_MODELS, find_host
+from comfy_host import DEMO_MODEL, ROOT, TINY_MODELS, find_host
 
 PACK = "ComfyUI-SenCache"
 TEST_NODES = ROOT / "tests" / "e2e" / "tiny_prompt"
@@ -50,7 +50,7 @@ class ComfyServer:
         (nodes / TEST_NODES.name).symlink_to(TEST_NODES, target_is_directory=True)
         models = self.base / "models" / "diffusion_models"
         models.mkdir(parents=True)
-        for model in TINY_MODELS.glob("*.safetensors"):
+        for model in (DEMO_MODEL, *TINY_MODELS.glob("*.safetensors")):
             shutil.copy(model, models)
         host = find_host()
         assert host is not None

@@ -22,8 +22,8 @@ def main(base: str, seed: int, samples: int, name: str) -> None:
     nodes = start_host(Path(base))
     from host_inputs import conditioning
     from sencache.calibration import table as tables
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.tables import files as table_files
 
     table_files.register_folders()
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)

@@ -66,7 +66,7 @@ def register(nodes: Any) -> None:
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
     from sencache.nodes.model_patch import SenCacheModelPatch
-    from sencache.nodes.table_files import register_folders
+    from sencache.nodes.tables.files import register_folders
     from sencache.tests.e2e.tiny_prompt import TinyPrompt
 
     register_folders()

@@ -77,9 +77,9 @@ def sentence(text: str, node: str) -> bool:
 def answer_to_name(given: str) -> str:
     """Give a name to everything that takes one; return how it was answered."""
     from sencache.calibration.table import TableError
-    from sencache.nodes import table_files
     from sencache.nodes.calibrate import SenCacheCalibrate
     from sencache.nodes.model_patch import SenCacheModelPatch
+    from sencache.nodes.tables import files as table_files
 
     refusals = [
         (SenCacheCalibrate.validate_inputs(table_name=given), "SenCache Calibrate"),

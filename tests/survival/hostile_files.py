@@ -65,7 +65,7 @@ def embedded_texts() -> Answer:
     """
     from sencache.calibration import packing
     from sencache.calibration.table import TableError, from_bytes, to_bytes
-    from sencache.nodes import embedded_table
+    from sencache.nodes.tables import embedded as embedded_table
     from sencache.tests.unit import test_table_fuzz as files
 
     data = to_bytes(embedded_table.condensed(files.original()))
@@ -145,8 +145,8 @@ def question(rng: random.Random) -> dict[str, Any]:
 
 def answer_to_question(rng: random.Random) -> str:
     """Ask the planner as the panel does; return how it answered."""
-    from sencache.nodes.preview import answer
-    from sencache.nodes.question import QuestionError
+    from sencache.nodes.panel.preview import answer
+    from sencache.nodes.panel.question import QuestionError
 
     asked = json.loads(json.dumps(question(rng)))
     try:

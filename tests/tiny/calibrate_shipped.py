@@ -36,8 +36,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as base:
         host = start_host(Path(base))
-        from sencache.nodes import table_files
         from sencache.nodes.calibrate import SenCacheCalibrate
+        from sencache.nodes.tables import files as table_files
 
         table_files.register_folders()
         tiny = MODELS[arguments.model]

@@ -19,7 +19,7 @@ from sencache.calibration.table import SensitivityTable
 from torch import Tensor
 from wan_model import TEXT_DIM, TinyWan
 
-MODEL = Path(__file__).parent / "models" / "tiny_wan.safetensors"
+MODEL = Path(__file__).resolve().parents[2] / "demo" / "tiny_wan.safetensors"
 SHIFT = 8.0  # what ComfyUI gives Wan 2.1 T2V
 LATENT_SHAPE = (1, 16, 8, 12, 12)
 BRANCHES = ("positive", "negative")

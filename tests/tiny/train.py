@@ -6,13 +6,18 @@ One in eight prompts is emptied so that guidance works.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from clips import FRAMES, Clips
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+from clips import FRAMES, Clips  # noqa: E402
 from cogvideox_model import TinyCogVideoX
+from comfy_host import model_file
 from latents import FOLD, encode_frames, fold, prompt_embedding
 from ltxv_model import TinyLTXV
 from safetensors.torch import load_file
@@ -22,7 +27,6 @@ from torch.nn import functional as F
 from training import train
 from wan_model import TEXT_DIM, TinyWan
 
-MODELS = Path(__file__).parent / "models"
 LEARNING_RATE = 3e-3
 TRAINING_SHIFT = 3.0
 SHORT_CLIPS_UNTIL = 0.4  # of the training: half as many frames, twice as many clips
@@ -95,7 +99,7 @@ def main() -> None:
     parser.add_argument("model", choices=RECIPES)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--out", type=Path, help="instead of tests/tiny/models/tiny_MODEL.safetensors")
+    parser.add_argument("--out", type=Path, help="instead of the tiny model's own file")
     parser.add_argument("--start", type=Path, help="go on from this checkpoint")
     arguments = parser.parse_args()
 
@@ -120,7 +124,7 @@ def main() -> None:
         noisy, timestep, target = recipe.sample(recipe.encode(frames), generator)
         return F.mse_loss(compiled(noisy, timestep, context), target)
 
-    out = arguments.out or MODELS / f"tiny_{arguments.model}.safetensors"
+    out = arguments.out or model_file(f"tiny_{arguments.model}")
     train(model, loss_of, out, arguments.minutes, LEARNING_RATE)
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server", "execution"}
 SOURCES = {
     path.relative_to(ROOT): ast.parse(path.read_text(), str(path))
-    for folder in ("calibration", "caching", "pictures", "nodes")
+    for folder in ("calibration", "caching", "pictures", "nodes", "demo")
     for path in sorted((ROOT / folder).rglob("*.py"))
 }
 SOURCES[Path("__init__.py")] = ast.parse((ROOT / "__init__.py").read_text())
@@ -65,7 +65,7 @@ def forbidden_calls(tree: ast.Module) -> list[str]:
 
 def test_every_folder_of_the_pack_is_read():
     folders = {path.parts[0] for path in SOURCES}
-    assert folders == {"calibration", "caching", "pictures", "nodes", "__init__.py"}
+    assert folders == {"calibration", "caching", "pictures", "nodes", "demo", "__init__.py"}
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} <= folders | {"tests"}
     assert len(SOURCES) >= 25
 
@@ -99,7 +99,7 @@ def test_nothing_imports_the_hosts_network_code():
     assert importers("comfy.ldm") == {}
 
 
-@pytest.mark.parametrize("folder", ["calibration", "caching"])
+@pytest.mark.parametrize("folder", ["calibration", "caching", "demo"])
 def test_the_mathematics_knows_neither_nodes_nor_pictures_nor_what_draws_them(folder):
     assert importers(".nodes", ".pictures", "PIL", within=folder) == {}
 

@@ -16,7 +16,7 @@ from sencache.calibration import table as tables
 from sencache.calibration.modes import OutputModes
 from sencache.calibration.rounding import rounded
 from sencache.calibration.table import TableError
-from sencache.nodes.embedded_table import (
+from sencache.nodes.tables.embedded import (
     FIRST_PREFIX,
     MAX_TEXT,
     PREFIX,

@@ -8,9 +8,9 @@ from typing import Any
 
 import comfy.samplers
 
-from ..caching.config import SenCacheConfig
-from ..calibration.table import SensitivityTable
-from .table_sampling import number_of
+from ...caching.config import SenCacheConfig
+from ...calibration.table import SensitivityTable
+from ..host.table_sampling import number_of
 
 MAX_STEPS = 1000
 

@@ -14,8 +14,8 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ..calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe
-from ..calibration.table import TableError
+from ...calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe
+from ...calibration.table import TableError
 from .wrappers import WRAPPER_TYPES, raw_output
 
 _KEY = "sencache_calibrate"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from ..calibration import table as tables
-from ..calibration.table import SensitivityTable, TableError
-from . import table_files
-from .embedded_table import condensed, from_text, name_of
+from ...calibration import table as tables
+from ...calibration.table import SensitivityTable, TableError
+from . import files as table_files
+from .embedded import condensed, from_text, name_of
 
 _read = functools.lru_cache(8)(from_text)  # the panel asks at every move of its slider; tables never change
 

@@ -10,7 +10,7 @@ from typing import Any
 import comfy.model_sampling
 import torch
 
-from ..calibration.table import SensitivityTable, TableError
+from ...calibration.table import SensitivityTable, TableError
 
 SCHEDULES = (
     "ModelSamplingDiscreteFlow", "ModelSamplingAV", "ModelSamplingFlux", "ModelSamplingDiscrete",

@@ -15,10 +15,10 @@ from typing import Any
 
 from aiohttp import web
 
-from ..calibration import table as tables
-from ..calibration.table import SensitivityTable, TableError
-from . import table_files
-from .embedded_table import MAX_TEXT, condensed, from_text, name_of, to_text
+from ...calibration import table as tables
+from ...calibration.table import SensitivityTable, TableError
+from ..tables import files as table_files
+from ..tables.embedded import MAX_TEXT, condensed, from_text, name_of, to_text
 from .preview import answer, load_named, presets, summary
 from .question import QuestionError
 

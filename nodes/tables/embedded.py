@@ -12,11 +12,11 @@ import zlib
 
 import torch
 
-from ..calibration import table as tables
-from ..calibration.checks import refuse_unless
-from ..calibration.files import MAX_FILE_BYTES
-from ..calibration.packing import pack, unpack
-from ..calibration.table import SensitivityTable, TableError
+from ...calibration import table as tables
+from ...calibration.checks import refuse_unless
+from ...calibration.files import MAX_FILE_BYTES
+from ...calibration.packing import pack, unpack
+from ...calibration.table import SensitivityTable, TableError
 
 PREFIX = "sencache2:"
 FIRST_PREFIX = "sencache1:"

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..caching.config import SenCacheConfig, Zones
-from ..caching.optimal import OptimalPlans
-from ..caching.plan import Plan, doubts, epsilon_for, optimal_plans, simulate
-from ..caching.points import RunPoints
-from ..calibration import table as tables
-from ..calibration.table import SensitivityTable, TableError
-from . import table_files
+from ...caching.config import SenCacheConfig, Zones
+from ...caching.optimal import OptimalPlans
+from ...caching.plan import Plan, doubts, epsilon_for, optimal_plans, simulate
+from ...caching.points import RunPoints
+from ...calibration import table as tables
+from ...calibration.table import SensitivityTable, TableError
+from ..host.sampler_response import named_swing
+from ..host.table_sampling import number_of, sampling_of
+from ..host.wrappers import points_of, zones_of
+from ..tables import files as table_files
+from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice
 from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, wish_of, within
-from .sampler_response import named_swing
-from .table_choice import AUTOMATIC, FILE, Choice, embedded_choice
-from .table_sampling import number_of, sampling_of
-from .wrappers import points_of, zones_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

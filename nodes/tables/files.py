@@ -14,13 +14,13 @@ from pathlib import Path
 
 import folder_paths
 
-from ..calibration import table as tables
-from ..calibration.table import SensitivityTable, TableError
+from ...calibration import table as tables
+from ...calibration.table import SensitivityTable, TableError
 
 FOLDER = "sencache"
 EXTENSION = ".safetensors"
 PARTIAL = ".unfinished"
-SHIPPED = Path(__file__).resolve().parent.parent / "tables"
+SHIPPED = Path(__file__).resolve().parents[2] / "tables"
 _NAME = re.compile(r"[\w][\w .()+-]{0,99}", re.ASCII)
 _DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 

@@ -9,9 +9,9 @@ from typing import Any
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
-from ..caching.policy import Decision
-from ..caching.record import RunRecord
-from .queued_graph import stats_after
+from ...caching.policy import Decision
+from ...caching.record import RunRecord
+from ..host.queued_graph import stats_after
 from .shown import as_shown
 
 RUN_EVENT = "sencache.run"

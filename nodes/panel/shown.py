@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..caching.record import RunRecord
-from ..caching.report import as_dict
+from ...caching.record import RunRecord
+from ...caching.report import as_dict
 
 
 def as_shown(record: RunRecord) -> dict[str, Any]:

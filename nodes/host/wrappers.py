@@ -14,16 +14,16 @@ import torch
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
-from ..caching.config import SenCacheConfig, Zones
-from ..caching.plan import doubts, effective, follower, simulate
-from ..caching.points import RunPoints, step_weights
-from ..caching.record import RunRecord
-from ..caching.run import SamplingRun
-from ..calibration.table import SensitivityTable
+from ...caching.config import SenCacheConfig, Zones
+from ...caching.plan import doubts, effective, follower, simulate
+from ...caching.points import RunPoints, step_weights
+from ...caching.record import RunRecord
+from ...caching.run import SamplingRun
+from ...calibration.table import SensitivityTable
+from ..panel.live import LiveRun
 from .accelerators import refuse_other_accelerator
 from .branches import branch_keys, plain_options
 from .guidance import guidance_scale
-from .live import LiveRun
 from .sampler_response import swing
 from .table_sampling import number_of
 

@@ -1,0 +1,1 @@
+"""What knows ComfyUI: its wrappers, options, samplers and model_sampling."""

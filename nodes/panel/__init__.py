@@ -1,0 +1,1 @@
+"""What the nodes' panels ask and are told."""

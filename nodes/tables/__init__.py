@@ -1,0 +1,1 @@
+"""Finds, chooses and embeds table files."""
