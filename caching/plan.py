@@ -144,7 +144,7 @@ def simulate(
         score = follow.error(sigma)
         if not reuse:
             follow.computed(sigma)
-        reason = Reason.WITHIN_BUDGET if reuse else Reason.PLANNED if index else Reason.FIRST
+        reason = Reason.WITHIN_LIMIT if reuse else Reason.PLANNED if index else Reason.FIRST
         decisions.append(Decision(Action.REUSE if reuse else Action.COMPUTE, reason, score))
     return Plan(config, tuple(decisions), follow.tolerance if config.reuses else 0.0)
 
@@ -182,7 +182,7 @@ def _simulate_scores(
 
 def _epsilon_needed(decision: Decision, epsilon: float) -> float | None:
     """Return the epsilon at which a computed evaluation would be reused, None where another cause stands."""
-    if decision.reason is not Reason.OVER_BUDGET or decision.score is None:
+    if decision.reason is not Reason.OVER_LIMIT or decision.score is None:
         return None
     shares = [share for share in (1.0, HOLDING_SHARE) if decision.budget == epsilon * share]
     if not shares:  # the strict zone has an epsilon of its own

@@ -19,17 +19,18 @@ class Action(str, Enum):
 
 
 class Reason(str, Enum):
-    """Why; the text is what a person reads."""
+    """Why; these words go over the wire, their sentences are in `locales/*/main.json`."""
 
-    OFF = "reuse is off"
-    FIRST = "first evaluation"
-    NEW_SHAPE = "the latent changed its shape"
-    OUTSIDE_RANGE = "outside the start-end range"
-    MAX_REUSE = "n reuses in a row"
-    PLANNED = "the plan computes here"
-    OVER_BUDGET = "predicted change over epsilon"
-    NO_STORED_OUTPUT = "no stored output for this branch"
-    WITHIN_BUDGET = "predicted change within epsilon"
+    OFF = "off"
+    FIRST = "first"
+    NEW_SHAPE = "new_shape"
+    OUTSIDE_RANGE = "outside_range"
+    UNMEASURED = "unmeasured"
+    MAX_REUSE = "max_reuse"
+    PLANNED = "planned"
+    OVER_LIMIT = "over_limit"
+    NO_STORED_OUTPUT = "no_stored_output"
+    WITHIN_LIMIT = "within_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def decide(
     if not zones.allows_reuse(sigma):
         return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, predicted, budget)
     if not predicted <= budget:
-        return Decision(Action.COMPUTE, Reason.OVER_BUDGET, predicted, budget)
+        return Decision(Action.COMPUTE, Reason.OVER_LIMIT, predicted, budget)
     if reuses_in_a_row >= config.max_reuse:
         return Decision(Action.COMPUTE, Reason.MAX_REUSE, predicted, budget)
-    return Decision(Action.REUSE, Reason.WITHIN_BUDGET, predicted, budget)
+    return Decision(Action.REUSE, Reason.WITHIN_LIMIT, predicted, budget)

@@ -74,7 +74,7 @@ def _why_nothing(record: RunRecord) -> list[str]:
             "more; raise epsilon above it, or wish for a speed-up."
         ]
     decisions = [one.decision for one in record.evaluations]
-    refused = [one.score for one in decisions if one.reason is Reason.OVER_BUDGET and one.score is not None]
+    refused = [one.score for one in decisions if one.reason is Reason.OVER_LIMIT and one.score is not None]
     over = [score for score in refused if score > record.config.epsilon]
     if over:
         smallest = f"the smallest predicted change was {min(over):.4f}"
@@ -97,7 +97,7 @@ def _advice(record: RunRecord) -> list[str]:
         advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
     elif record.reused == 0:
         advice += _why_nothing(record)
-    over = sum(one.decision.reason is Reason.OVER_BUDGET for one in record.evaluations)
+    over = sum(one.decision.reason is Reason.OVER_LIMIT for one in record.evaluations)
     if record.planned is not None and record.reused and over:
         advice.append(
             f"{over} evaluations more than planned were computed: the latent moved further than in "

@@ -126,8 +126,8 @@ class SamplingRun:
             self._unexplained += max(0.0, beyond) * sensitivity.latent_sensitivity
             predicted = math.hypot(predicted or 0.0, self._unexplained * follow.importance(sigma))
         if not (predicted or 0.0) <= max(follow.tolerance, self.config.epsilon):
-            return Decision(Action.COMPUTE, Reason.OVER_BUDGET, predicted, follow.tolerance)
-        return Decision(Action.REUSE, Reason.WITHIN_BUDGET, predicted, follow.tolerance)
+            return Decision(Action.COMPUTE, Reason.OVER_LIMIT, predicted, follow.tolerance)
+        return Decision(Action.REUSE, Reason.WITHIN_LIMIT, predicted, follow.tolerance)
 
     def _take(self, decision: Decision, x: Tensor) -> None:
         """Take a decision into the state: one more reuse in a row, or a new reference point."""

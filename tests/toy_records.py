@@ -12,12 +12,12 @@ OFF = Decision(Action.COMPUTE, Reason.OFF)
 
 def reused(score: float, budget: float = 0.1) -> Decision:
     """Return the decision to reuse at a score."""
-    return Decision(Action.REUSE, Reason.WITHIN_BUDGET, score, budget)
+    return Decision(Action.REUSE, Reason.WITHIN_LIMIT, score, budget)
 
 
 def over(score: float, budget: float = 0.1) -> Decision:
     """Return the decision to compute because of a score."""
-    return Decision(Action.COMPUTE, Reason.OVER_BUDGET, score, budget)
+    return Decision(Action.COMPUTE, Reason.OVER_LIMIT, score, budget)
 
 
 def outside(score: float, budget: float = 0.1) -> Decision:

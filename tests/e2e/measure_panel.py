@@ -150,7 +150,7 @@ def live_costs() -> tuple[dict[str, float], int]:
         asyncio.run_coroutine_threadsafe(PromptServer.instance.publish_loop(), loop)
         PromptServer.instance.client_id = "nobody"
         live.SECONDS_BETWEEN = 0.0
-        decision = Decision(Action.REUSE, Reason.WITHIN_BUDGET, 0.0123)
+        decision = Decision(Action.REUSE, Reason.WITHIN_LIMIT, 0.0123)
         runs = 200
         began = time.perf_counter()
         for _ in range(runs):

@@ -156,7 +156,7 @@ def test_a_run_computes_what_was_foreseen_and_serves_the_line(speed_up):
     real = [one.decision for one in run.finish()]
     assert [one.reuse for one in real] == [one.reuse for one in plan.decisions]
     assert run.follow.planned == plan.nfe
-    assert {one.reason for one in real} == {Reason.FIRST, Reason.PLANNED, Reason.WITHIN_BUDGET}
+    assert {one.reason for one in real} == {Reason.FIRST, Reason.PLANNED, Reason.WITHIN_LIMIT}
 
 
 def test_second_evaluations_of_a_step_and_looks_ahead_are_computed_where_the_plan_computes():
@@ -183,7 +183,7 @@ def test_a_latent_that_moves_far_more_than_in_calibration_is_computed():
     noisy = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
     begin(noisy, torch.zeros(1, 4), SIGMAS[0])
     decision = begin(noisy, torch.full((1, 4), 9.0), SIGMAS[1])
-    assert decision.reason is Reason.OVER_BUDGET and decision.score > decision.budget
+    assert decision.reason is Reason.OVER_LIMIT and decision.score > decision.budget
     batch = follow(bent_table(latent_drift=0.001), epsilon=0.05, speed_up=4.0)
     begin(batch, torch.zeros(99, 4), SIGMAS[0])
     moved = torch.zeros(99, 4)

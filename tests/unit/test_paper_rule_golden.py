@@ -19,9 +19,9 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "paper_rule.json").read_text())
 BECAUSE = {
     Reason.FIRST: "first",
-    Reason.OVER_BUDGET: "over budget",
+    Reason.OVER_LIMIT: "over budget",
     Reason.MAX_REUSE: "n reached",
-    Reason.WITHIN_BUDGET: "within budget",
+    Reason.WITHIN_LIMIT: "within budget",
 }
 
 

@@ -79,7 +79,7 @@ def test_where_the_latent_moves_straight_every_decision_is_foreseen_exactly():
     assert [(one.action, one.reason) for one in plan.decisions] == [(one.action, one.reason) for one in real]
     scores = [one.score for one in real[1:]]
     assert [one.score for one in plan.decisions[1:]] == scores
-    assert {one.reason for one in real} >= {Reason.OVER_BUDGET, Reason.MAX_REUSE, Reason.OUTSIDE_RANGE}
+    assert {one.reason for one in real} >= {Reason.OVER_LIMIT, Reason.MAX_REUSE, Reason.OUTSIDE_RANGE}
 
 
 def test_the_latent_moves_on_from_step_to_step_and_is_weighed_where_it_was_computed_last():

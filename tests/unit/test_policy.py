@@ -64,12 +64,12 @@ def test_in_a_batch_the_largest_joint_score_may_belong_to_the_smallest_distance(
     "broken", [(math.nan,), (0.0, math.nan), (math.nan, 0.0), (math.inf,), (0.0, math.inf)]
 )
 def test_a_latent_that_is_not_finite_is_never_reused(rule, broken):
-    assert decision(rule=rule, distance=Distance(broken, 1.0), epsilon=1e9).reason is Reason.OVER_BUDGET
+    assert decision(rule=rule, distance=Distance(broken, 1.0), epsilon=1e9).reason is Reason.OVER_LIMIT
 
 
 def test_within_the_budget_an_evaluation_is_reused_and_says_by_how_much():
     made = decision(epsilon=1.5)
-    assert (made.action, made.reason) == (Action.REUSE, Reason.WITHIN_BUDGET)
+    assert (made.action, made.reason) == (Action.REUSE, Reason.WITHIN_LIMIT)
     assert (made.score, made.budget) == (1.0, 1.5) and made.reuse
 
 
@@ -80,7 +80,7 @@ def test_a_score_of_exactly_epsilon_is_within_the_budget():
 
 def test_reuse_stops_when_the_error_budget_is_spent():
     made = decision(epsilon=0.75)
-    assert (made.action, made.reason) == (Action.COMPUTE, Reason.OVER_BUDGET)
+    assert (made.action, made.reason) == (Action.COMPUTE, Reason.OVER_LIMIT)
     assert (made.score, made.budget) == (1.0, 0.75) and not made.reuse
 
 
@@ -99,7 +99,7 @@ def test_after_n_reuses_in_a_row_an_evaluation_is_computed(max_reuse, reused):
 
 
 def test_over_the_budget_is_the_reason_even_where_n_is_reached_too():
-    assert decision(epsilon=0.5, in_a_row=3).reason is Reason.OVER_BUDGET
+    assert decision(epsilon=0.5, in_a_row=3).reason is Reason.OVER_LIMIT
 
 
 @pytest.mark.parametrize("off", [{"epsilon": 0.0}, {"max_reuse": 0}])

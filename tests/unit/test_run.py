@@ -67,7 +67,7 @@ def test_of_a_batch_every_sample_is_measured_and_the_worst_decides():
     begin(run, torch.zeros(3, 4), 1.0)
     moved = torch.tensor([0.125, 0.5, 0.25])[:, None].expand(3, 4)
     decision = begin(run, moved, 0.9)
-    assert decision.score == 0.5 and decision.reason is Reason.OVER_BUDGET
+    assert decision.score == 0.5 and decision.reason is Reason.OVER_LIMIT
 
 
 def test_the_reference_is_a_copy_so_a_sampler_may_go_on_in_place():
@@ -168,7 +168,7 @@ def test_after_a_change_of_shape_one_evaluation_is_computed_and_then_reuse_goes_
     run.store("cond", larger + 3)
     assert [begin(run, larger, sigma).reuse for sigma in (0.6, 0.5)] == [True, True]
     assert run.serve("cond", larger.device).tolist() == [[3.0] * 6]
-    assert begin(run, larger + 1, 0.4).reason is Reason.OVER_BUDGET
+    assert begin(run, larger + 1, 0.4).reason is Reason.OVER_LIMIT
 
 
 def test_a_changed_batch_size_is_a_new_shape_as_well():
@@ -193,9 +193,9 @@ def test_every_reason_there_is_comes_up_in_a_run():
     found = [one.decision.reason for one in (*run.finish(), *off.finish())]
     assert found == [
         Reason.FIRST,
-        Reason.WITHIN_BUDGET,
+        Reason.WITHIN_LIMIT,
         Reason.MAX_REUSE,
-        Reason.OVER_BUDGET,
+        Reason.OVER_LIMIT,
         Reason.NO_STORED_OUTPUT,
         Reason.NEW_SHAPE,
         Reason.OUTSIDE_RANGE,
