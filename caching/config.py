@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-RULES = ("plan", "joint", "paper")
-FORECASTS = ("linear", "hold")
+from .forecast import FORECASTS
+from .rules import RULES
+
 CACHE_DEVICES = ("model", "cpu")
 LONGEST_SHOWN = 60
 
@@ -38,7 +39,7 @@ class SenCacheConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in (("rule", RULES), ("forecast", FORECASTS), ("cache_device", CACHE_DEVICES)):
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in tuple(allowed):
                 raise ValueError(f"{name} is {self._shown(name)}; it must be one of {', '.join(allowed)}")
         for name in ("epsilon", "strict_epsilon"):
             if not 0 <= self._number(name) < math.inf:

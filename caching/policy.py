@@ -1,14 +1,15 @@
-"""Whether to compute or to reuse an evaluation: plain floats in, a decision with its reason out."""
+"""Whether to compute or to reuse an evaluation: what every rule is asked, and what it answers."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
-from ..calibration.table import Sensitivity
-from .config import SenCacheConfig, Zones
-from .forecast import HISTORY
+from .forecast import Forecast, Hold
+
+if TYPE_CHECKING:
+    from .config import SenCacheConfig
 
 
 class Action(str, Enum):
@@ -33,17 +34,26 @@ class Reason(str, Enum):
     WITHIN_LIMIT = "within_limit"
 
 
+class Unit(str, Enum):
+    """What a score measures: the output's rms change, or the finished latent's rms error."""
+
+    OUTPUT_CHANGE = "output_change"
+    RESULT_ERROR = "result_error"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one evaluation does and why.
 
-    `score` and `budget` are rms changes of the output, None where not needed.
+    `score` is what was predicted and `limit` the number that it was really compared with, both in `unit`;
+    None where nothing was compared.
     """
 
     action: Action
     reason: Reason
     score: float | None = None
-    budget: float | None = None
+    limit: float | None = None
+    unit: Unit = Unit.OUTPUT_CHANGE
 
     @property
     def reuse(self) -> bool:
@@ -52,72 +62,89 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Distance:
-    """How far an evaluation lies from the last computed one.
+class Arrival:
+    """An evaluation that begins, and how far it lies from the last computed one, the reference.
 
-    `latent` holds rms(x_j - x_i) of every sample of the batch, model-input space; `time` is |t_j - t_i| in
-    model time.
+    `sigma` and `timestep` (model time) are its own. `moved` holds rms(x_j - x_i) of every sample of the
+    batch, model-input space, and `elapsed` is |t_j - t_i|; `moved` is None where there is no reference to
+    compare with, because none was computed yet or, with `new_shape`, because the latent's shape changed.
     """
 
-    latent: tuple[float, ...]
-    time: float
+    sigma: float
+    timestep: float
+    moved: tuple[float, ...] | None = None
+    elapsed: float = 0.0
+    new_shape: bool = False
 
 
-def paper_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
-    """Predict the output's rms change as the sum of both norms (paper, eq. for the caching score)."""
-    return sensitivity.latent_sensitivity * latent_distance + sensitivity.time_sensitivity * time_distance
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """How the outputs of the present evaluation are served or stored (`branch.py`).
 
-
-def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
-    """Predict the output's rms change as the length of both changes' sum, by their calibrated angle (ours).
-
-    With an alignment of 1 this is the paper's score.
+    `weight` is what a change of the output changes in the finished latent, `damping` the share of the
+    forecast that is followed. After a computed evaluation `weight_ahead` sums the weights of the reused ones
+    that follow it, `corrects` tells whether they make up for residuals, and an output closer to the one
+    before than `apart` (on the forecast's axis) takes its place.
     """
-    a = sensitivity.latent_sensitivity * latent_distance
-    b = sensitivity.time_sensitivity * time_distance
-    square = a * a + b * b + 2 * sensitivity.alignment * a * b
-    return 0.0 if square < 0 else math.sqrt(square)  # not max(): it would turn a broken latent's NaN into 0
+
+    weight: float = 0.0
+    damping: float = 1.0
+    weight_ahead: float = 0.0
+    corrects: bool = False
+    apart: float = 0.0
 
 
-HOLDING_SHARE = 1 / 3
+class Policy(Protocol):
+    """A rule at work in one run. `decide` changes nothing; `take` and `forget` move its state on.
 
-SCORES = {"paper": paper_score, "joint": joint_score}
-
-
-def score(rule: str, sensitivity: Sensitivity, distance: Distance) -> float:
-    """Return the predicted rms change of the output; in a batch the sample that changes most decides.
-
-    A sample that is not a number decides before any other: nothing is known of its output.
+    `config` are the settings in effect: the rule and forecast that really work, epsilon solved for. `planned`
+    is how many evaluations it means to compute and `predicted_error` the rms error of the finished latent
+    that it expects, None where it predicts neither. A policy that `stores` nothing never reuses.
     """
-    scores = [SCORES[rule](sensitivity, latent, distance.time) for latent in distance.latent]
-    return max(scores, key=lambda one: (math.isnan(one), one))
+
+    config: SenCacheConfig
+    forecast: Forecast
+    stores: bool
+    planned: int | None
+    predicted_error: float | None
+
+    def decide(self, arrival: Arrival) -> Decision:
+        """Decide on an evaluation that has a reference."""
+
+    def take(self, arrival: Arrival, decision: Decision) -> Handling:
+        """Take note of what the evaluation does, and return how its outputs are handled."""
+
+    def forget(self) -> None:
+        """Take note that no stored output is left."""
 
 
-def decide(
-    config: SenCacheConfig,
-    zones: Zones,
-    sigma: float,
-    sensitivity: Sensitivity,
-    distance: Distance,
-    reuses_in_a_row: int,
-    computed: int = 2,
-) -> Decision:
-    """Decide on one evaluation after the first, by the sensitivity at the last computed one.
-
-    Reuse iff the evaluation lies in the range, its score is at most epsilon there, and fewer than n reuses
-    came before it without a computed one (paper, algorithm 1). Ours: under the joint rule a third of epsilon
-    counts until `computed` evaluations are as many as the forecast extends, for until then it can only hold.
-    """
-    if not config.reuses:
+def decide(policy: Policy, arrival: Arrival) -> Decision:
+    """Decide on an evaluation: without a reference it is computed whatever the rule."""
+    if not policy.stores:
         return Decision(Action.COMPUTE, Reason.OFF)
-    predicted = score(config.rule, sensitivity, distance)
-    budget = zones.epsilon(config, sigma)
-    if config.rule == "joint" and computed < HISTORY[config.forecast]:
-        budget *= HOLDING_SHARE
-    if not zones.allows_reuse(sigma):
-        return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, predicted, budget)
-    if not predicted <= budget:
-        return Decision(Action.COMPUTE, Reason.OVER_LIMIT, predicted, budget)
-    if reuses_in_a_row >= config.max_reuse:
-        return Decision(Action.COMPUTE, Reason.MAX_REUSE, predicted, budget)
-    return Decision(Action.REUSE, Reason.WITHIN_LIMIT, predicted, budget)
+    if arrival.moved is None:
+        return Decision(Action.COMPUTE, Reason.NEW_SHAPE if arrival.new_shape else Reason.FIRST)
+    return policy.decide(arrival)
+
+
+class Off:
+    """Computes everything and stores nothing: epsilon or n is 0."""
+
+    forecast: Forecast = Hold()
+    stores = False
+    planned: int | None = None
+    predicted_error: float | None = 0.0
+
+    def __init__(self, config: SenCacheConfig) -> None:
+        self.config = config
+
+    def decide(self, arrival: Arrival) -> Decision:
+        """Compute."""
+        return Decision(Action.COMPUTE, Reason.OFF)
+
+    def take(self, arrival: Arrival, decision: Decision) -> Handling:
+        """Keep nothing."""
+        return Handling()
+
+    def forget(self) -> None:
+        """Have nothing to forget."""

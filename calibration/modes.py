@@ -14,6 +14,7 @@ from .checks import MAX_KNOTS, refuse_unless, validated
 MAX_MODES = 24
 MAX_ELEMENTS = 65536
 _LIMIT = 1e6
+MARGIN = 1e-3  # of the measured range: a sampler that adds noise begins a little beside its schedule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +47,8 @@ class OutputModes:
         """Return the guided output's columns at model times, `[len(timesteps), R]`, float64.
 
         `negative + cfg * (positive - negative)`; without a measured negative branch the positive one.
-        Between the knots a cubic spline answers, outside them the nearest knot.
+        Between the knots a natural cubic spline answers, outside them the straight line that it ends in: no
+        plan relies on that (`covers`).
         """
         branches = self.values.double()
         columns = branches[:, 0]
@@ -55,7 +57,16 @@ class OutputModes:
         times = torch.as_tensor(timesteps, dtype=torch.float64)
         knots = self.timestep.double()
         spline = CubicSpline(knots.flip(0).numpy(), columns.flip(1).T.numpy(), bc_type="natural")
-        return torch.from_numpy(spline(times.clamp(knots[-1], knots[0]).numpy()))
+        inside = times.clamp(knots[-1], knots[0]).numpy()
+        beyond = (times.numpy() - inside)[:, None]
+        return torch.from_numpy(spline(inside) + beyond * spline(inside, 1))
+
+    def covers(self, timesteps: Sequence[float]) -> Tensor:
+        """Tell of each model time whether it was measured: between the first and the last knot, `[K]`."""
+        times = torch.as_tensor(timesteps, dtype=torch.float64)
+        first, last = self.timestep[0].double(), self.timestep[-1].double()
+        tolerance = MARGIN * (first - last)
+        return (times <= first + tolerance) & (times >= last - tolerance)
 
     def merged(self, own: int, other: OutputModes, others: int) -> OutputModes:
         """Return the modes of `own` samples measured here and `others` in another, on the same knots."""

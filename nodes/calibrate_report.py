@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from ..caching.config import SenCacheConfig
-from ..caching.plan import simulate
+from ..caching.rules import policy_for
+from ..caching.simulate import simulate
 from ..calibration.table import SensitivityTable
 from .host.calibration import CalibrationRun
-from .host.wrappers import points_of, zones_of
+from .host.error_gain import error_gain
+from .host.prepare import run_points
+from .host.sampling import zones_of
 from .tables.files import FOLDER, SaveTarget
 
 EXAMPLES = (0.005, 0.01, 0.02, 0.05)
 
 
 def expectations(run: CalibrationRun, table: SensitivityTable) -> str:
-    """Say what a few settings of epsilon will do on the calibrated schedule."""
-    sampling = run.model.get_model_object("model_sampling")
-    points = points_of(sampling, run.sigmas(), run.cfg if run.negative is not None else 1.0)
+    """Say what a few settings of epsilon will do with the calibrated sampler and schedule."""
+    sampling, sigmas = run.model.get_model_object("model_sampling"), run.sigmas()
+    gain = error_gain(run.sampler_object(), sigmas, sampling, run.model)
+    points = run_points(table, sampling, sigmas, run.cfg if run.negative is not None else 1.0, gain)
     expected = []
     for epsilon in EXAMPLES:
         config = SenCacheConfig(epsilon=epsilon)
-        plan = simulate(config, zones_of(sampling, config), table, points)
+        policy = policy_for(config, zones_of(sampling, config), table, points)
+        plan = simulate(policy, table, points)
         expected.append(f"epsilon {epsilon:g}: {plan.nfe} ({plan.speed_up:.1f}x fewer)")
     return f"Of these {len(points.sigmas)} steps expect to compute, at " + ", ".join(expected) + "."
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ...calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe
 from ...calibration.table import TableError
-from .wrappers import WRAPPER_TYPES, raw_output
+from .sampling import raw_output
+from .wrappers import WRAPPER_TYPES
 
 _KEY = "sencache_calibrate"
 _, PREDICT_NOISE, CALC_COND_BATCH = WRAPPER_TYPES
@@ -165,7 +166,8 @@ class CalibrationRun:
         steps = len(self.sigmas()) - 1
         return steps + EXTRA_EVALUATIONS * (steps - 1)
 
-    def _sampler(self) -> Any:
+    def sampler_object(self) -> Any:
+        """Return the sampler that makes the trajectories."""
         own = self.own_sampler
         return comfy.samplers.sampler_object(self.sampler) if own is None else own
 
@@ -196,7 +198,7 @@ class CalibrationRun:
         guided = self.negative is not None
         guider.set_conds(self.positive, self.negative if guided else [])
         guider.set_cfg(self.cfg if guided else 1.0)
-        sampler = NoisedLatents() if self.from_videos else self._sampler()
+        sampler = NoisedLatents() if self.from_videos else self.sampler_object()
         noise = comfy.sample.prepare_noise(latent, seed)
         guider.sample(
             noise, latent, sampler, self.sigmas(), self.latent.get("noise_mask"), disable_pbar=True, seed=seed

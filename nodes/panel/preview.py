@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ...caching.config import SenCacheConfig, Zones
-from ...caching.optimal import OptimalPlans
-from ...caching.plan import Plan, doubts, epsilon_for, optimal_plans, simulate
-from ...caching.points import RunPoints
+from ...caching.forecast import Forecast
+from ...caching.notes import Note
+from ...caching.planned import solve
+from ...caching.planning.points import RunPoints
+from ...caching.planning.search import BestPlans
+from ...caching.remarks import remarks
+from ...caching.rules import epsilon_for, policy_for
+from ...caching.simulate import ExpectedRun, simulate
 from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
-from ..host.sampler_response import named_swing
-from ..host.table_sampling import number_of, sampling_of
-from ..host.wrappers import points_of, zones_of
+from ..host.error_gain import named_error_gain
+from ..host.prepare import run_points
+from ..host.sampling import zones_of
+from ..host.table_sampling import sampling_of
 from ..tables import files as table_files
 from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice
 from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, wish_of, within
@@ -41,15 +47,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {"epsilon": 0.01, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
     "fast": {"epsilon": 0.03, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
 }
-NO_TABLE = (
-    "No table is chosen yet. Choose one in 'table', or measure the model with SenCache Calibrate; "
-    "'automatic' finds the model's own when it runs."
-)
-
-
 @dataclass(slots=True)
 class TableCache:
-    """The tables asked for last, by file, so that a moving slider reads each once."""
+    """The tables asked for last, so that a moving slider reads each once; the longest unasked goes first."""
 
     size: int = 8
     _held: OrderedDict[tuple[Any, ...], SensitivityTable] = field(default_factory=OrderedDict)
@@ -66,6 +66,7 @@ class TableCache:
             table = self._held[key] = tables.load(path)
             while len(self._held) > self.size:
                 self._held.popitem(last=False)
+        self._held.move_to_end(key)
         return table
 
 
@@ -90,17 +91,22 @@ class PlanCache:
     Two are held, since a run that needs few evaluations is planned with lines first, then for holding.
     """
 
-    _held: tuple[tuple[tuple[Any, ...], OptimalPlans], ...] = ()
+    _held: tuple[tuple[tuple[Any, ...], BestPlans], ...] = ()
 
     def __call__(
-        self, config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints
-    ) -> OptimalPlans:
-        """Return what `optimal_plans` returns."""
-        asked = (zones, config.max_reuse, config.forecast)
+        self,
+        config: SenCacheConfig,
+        zones: Zones,
+        table: SensitivityTable,
+        points: RunPoints,
+        forecast: Forecast,
+    ) -> BestPlans:
+        """Return what `solve` returns."""
+        asked = (zones, config.max_reuse, forecast)
         for (for_table, for_points, *rest), plans in self._held:
             if for_table is table and for_points is points and tuple(rest) == asked:
                 return plans
-        plans = optimal_plans(config, zones, table, points)
+        plans = solve(config, zones, table, points, forecast)
         self._held = (((table, points, *asked), plans), *self._held[:1])
         return plans
 
@@ -124,41 +130,40 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         config, wish = config_of(question.get("settings", {})), wish_of(question.get("wish"))
         choice = _choose(question)
         if choice is None:
-            return {"problem": NO_TABLE}
+            return {"problem": Note("no_table").as_dict()}
         schedule = _SCHEDULES.of(choice.table, sampling)
         zones = zones_of(schedule.model_sampling, config)
         if wish is not None:
             config = _wished(config, wish, zones, choice.table, schedule.points)
             chosen["chosen"] = {"epsilon": config.epsilon, "speed_up": 0.0, "n": config.max_reuse}
-        plan = simulate(config, zones, choice.table, schedule.points, _PLANS)
+        policy = policy_for(config, zones, choice.table, schedule.points, _PLANS)
+        notes = [
+            *choice.notes,
+            *remarks(config, policy, choice.table, schedule.points),
+            *_unforeseen(sampling, schedule, config),
+        ]
+        run = simulate(policy, choice.table, schedule.points)
     except (TableError, ValueError) as error:
         if isinstance(error, QuestionError):
             raise
         return {"problem": f"{str(error).rstrip('.')}."}
     return {
-        **_as_json(plan),
+        **_as_json(run),
         **chosen,
         "steps": schedule.steps,
         "scheduler": schedule.scheduler,
         "steps_known": sampling.steps is not None,
         "table": _table_json(choice),
-        "notes": [*choice.notes, *doubts(plan.config, choice.table, schedule.points.cfg),
-                  *_unforeseen(sampling, schedule, plan.config)],
-    }  # fmt: skip
+        "notes": [note.as_dict() for note in notes],
+    }
 
 
-def _unforeseen(sampling: Sampling, schedule: Schedule, config: SenCacheConfig) -> Iterator[str]:
+def _unforeseen(sampling: Sampling, schedule: Schedule, config: SenCacheConfig) -> Iterator[Note]:
     """Say so where the run may differ: a node of its own places the steps, or the sampler adds noise."""
     if sampling.sigmas is not None and sampling.scheduler is None:
-        yield (
-            f"{sampling.sigmas} places the steps itself, and this is planned for '{schedule.scheduler}': the "
-            "run plans for its own sigmas, and may compute a few steps more or fewer."
-        )
+        yield Note("own_sigmas", {"node": sampling.sigmas, "scheduler": schedule.scheduler})
     if config.reuses and not schedule.told:
-        yield (
-            f"{sampling.sampler} adds noise or evaluates more than once a step, and this is planned as if it "
-            "did not: the run decides as it goes, and may compute many more."
-        )
+        yield Note("not_foreseen", {"sampler": str(sampling.sampler)})
 
 
 def _choose(question: Mapping[str, Any]) -> Choice | None:
@@ -202,10 +207,9 @@ def _scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
     model_sampling = sampling_of(table, within(sampling.shift, 1e-3, 1e3, "shift"))
     sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
     cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
-    calibrated = number_of(table, "cfg", 1.0, low=0.0)
-    swings = named_swing(sampling.sampler, sigmas, model_sampling)
-    points = points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, swings or 1.0)
-    return Schedule(model_sampling, points, steps, scheduler, swings is not None)
+    gain = named_error_gain(sampling.sampler, sigmas, model_sampling)
+    points = run_points(table, model_sampling, sigmas, cfg, gain)
+    return Schedule(model_sampling, points, steps, scheduler, gain is not None)
 
 
 def _rounded_up(epsilon: float) -> float:
@@ -214,7 +218,7 @@ def _rounded_up(epsilon: float) -> float:
     return round(min(2.0, (int(epsilon / step) + 1) * step), EPSILON_DIGITS)
 
 
-def _as_json(plan: Plan) -> dict[str, Any]:
+def _as_json(plan: ExpectedRun) -> dict[str, Any]:
     """Return what the panel shows; a score is left out where it is not a number."""
     return {
         "nfe": plan.nfe,
@@ -246,17 +250,6 @@ def _table_json(choice: Choice) -> dict[str, Any]:
 def presets() -> dict[str, dict[str, Any]]:
     """Return each preset's settings."""
     return {name: dict(settings) for name, settings in PRESETS.items()}
-
-
-def summary(name: str) -> dict[str, Any]:
-    """Describe one table file for the list, or say why it can't be used."""
-    try:
-        table = _TABLES.load(table_files.path_of(name))
-    except TableError as error:
-        return {"name": name, "problem": str(error)}
-    described = {key: table.metadata.get(key, "")[:200] for key in ("model", "fingerprint", "steps")}
-    samples = table.metadata.get("measured_samples", str(table.num_samples))
-    return {"name": name, **described, "samples": samples[:10]}
 
 
 def load_named(name: str) -> SensitivityTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.samplers
@@ -32,6 +33,7 @@ class Sampling:
     end: int | None = None
     shift: float | None = None
     sigmas: str | None = None  # the node type that gives the sampler its sigmas
+    leftover_noise: str | None = None  # "disable": a run that ends early still ends without noise
 
 
 def read_into(kind: type, values: Any) -> Any:
@@ -91,23 +93,25 @@ def _whole(value: int | None, name: str) -> int | None:
 
 
 def sigmas_of(model_sampling: Any, sampling: Sampling, table: SensitivityTable) -> tuple[Any, int, str]:
-    """Return the sigmas as KSampler would make them, the number of steps, and the scheduler."""
-    schedulers = comfy.samplers.KSampler.SCHEDULERS
+    """Return the sigmas that the host's KSampler makes, the number of steps, and the scheduler.
+
+    Where a node of its own gives the sigmas, no sampler leaves one out.
+    """
+    ksampler = comfy.samplers.KSampler
     asked = (sampling.scheduler, table.metadata.get("scheduler"), "simple")
-    scheduler = next(name for name in asked if name in schedulers)
+    scheduler = next(name for name in asked if name in ksampler.SCHEDULERS)
+    sampler = sampling.sampler if sampling.sigmas is None else None
     steps = _whole(sampling.steps, "steps") or int(number_of(table, "steps", 30, low=1))
-    denoise = within(sampling.denoise, 0.0, 1.0, "denoise")
-    total = int(steps / max(denoise or 0.0, 1e-3))
+    denoise = within(sampling.denoise, 0.0, 1.0, "denoise") or 0.0
+    total = int(steps / max(denoise, 1e-3))
     if not 1 <= steps <= total <= MAX_STEPS:
         raise ValueError(f"a run of {total} steps can't be planned; 1 to {MAX_STEPS} can")
-    discards = getattr(comfy.samplers.KSampler, "DISCARD_PENULTIMATE_SIGMA_SAMPLERS", ())
-    extra = sampling.sampler in discards
-    sigmas = comfy.samplers.calculate_sigmas(model_sampling, scheduler, total + extra).float()
-    if extra:
-        sigmas = sigmas[[*range(len(sigmas) - 2), -1]]
-    sigmas = sigmas[-(steps + 1) :]
+    model = SimpleNamespace(get_model_object=lambda _: model_sampling)
+    sigmas = ksampler(model, steps, "cpu", sampler, scheduler, denoise).sigmas.float()
     start, end = _whole(sampling.start, "start") or 0, _whole(sampling.end, "end")
     part = sigmas[start : None if end is None else end + 1]
     if len(part) < 2:
         raise ValueError(f"the sampler's start and end leave nothing of its {steps} steps")
+    if sampling.leftover_noise == "disable":
+        part[-1] = 0.0
     return part, len(part) - 1, scheduler

@@ -42,7 +42,7 @@ def test_a_wished_speed_up_is_reached_as_planned_and_the_clip_stays_near(
         assert record.nfe == record.planned <= 24 / speed_up
         assert len(record.evaluations) == 24 and record.nfe >= 24 / speed_up - 3
         off = (result - expected).square().mean().sqrt().item()
-        assert 0 < off < (0.4 if sampler == "uni_pc" else 0.35)  # uni_pc answers a seam by a swing
+        assert 0 < off < (0.4 if sampler == "uni_pc" else 0.35)  # uni_pc answers a seam by a error_gain
         assert record.predicted_error > 0
 
 
@@ -91,7 +91,7 @@ def test_calibrate_measures_along_the_models_own_sampler(host, patch, records, t
 
 def test_the_raw_output_of_cogvideox_is_what_its_network_gave(host, required):
     import comfy.patcher_extension
-    from sencache.nodes.host.wrappers import raw_output
+    from sencache.nodes.host.sampling import raw_output
 
     tiny = required("cogvideox")
     model, given, recovered = tiny.load(host).clone(), [], []
@@ -117,7 +117,7 @@ def test_the_raw_output_of_cogvideox_is_what_its_network_gave(host, required):
 def test_a_runs_points_are_what_the_embedded_runner_assumes(host, wan):
     import comfy.samplers
     from embedded import points
-    from sencache.nodes.host.wrappers import points_of
+    from sencache.nodes.host.sampling import points_of
 
     sampling = wan.get_model_object("model_sampling")
     found = points_of(sampling, comfy.samplers.calculate_sigmas(sampling, "simple", 20), 5.0)
@@ -130,7 +130,7 @@ def test_a_runs_points_are_what_the_embedded_runner_assumes(host, wan):
 @pytest.mark.parametrize("model", OTHERS)
 def test_points_of_other_parameterisations_descend_and_weigh_every_step(host, required, model):
     import comfy.samplers
-    from sencache.nodes.host.wrappers import points_of
+    from sencache.nodes.host.sampling import points_of
 
     sampling = required(model).load(host).get_model_object("model_sampling")
     found = points_of(sampling, comfy.samplers.calculate_sigmas(sampling, "simple", 20), 1.0)

@@ -117,7 +117,7 @@ def test_a_run_that_is_gone_round_counts_as_computed(wan, sample, patch, records
 
 
 def test_progress_is_the_inverse_of_the_hosts_percent(host, wan):
-    from sencache.nodes.host.wrappers import progress_of
+    from sencache.nodes.host.sampling import progress_of
 
     shift = host.NODE_CLASS_MAPPINGS["ModelSamplingSD3"]()
     for model in (wan, shift.patch(wan, 1.0)[0], shift.patch(wan, 3.0)[0]):

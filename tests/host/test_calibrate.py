@@ -36,7 +36,7 @@ def test_it_adds_two_single_branch_evaluations_a_step_to_the_sampling(calibrate,
 def test_probing_does_not_change_the_trajectory(calibrate, wan, sample):
     """The table's rms and drift are those of a plain sampling with the same seed."""
     import comfy.patcher_extension
-    from sencache.nodes.host.wrappers import raw_output
+    from sencache.nodes.host.sampling import raw_output
 
     watched, seen = wan.clone(), []
 

@@ -19,7 +19,7 @@ class ModelConfig:
 @pytest.mark.parametrize("progress", [0.1, 0.5, 0.9])
 def test_denoised_gives_the_raw_output_back(host, name, progress):
     import comfy.model_base
-    from sencache.nodes.host.wrappers import raw_output
+    from sencache.nodes.host.sampling import raw_output
 
     kind = getattr(comfy.model_base.ModelType, name, None)
     if kind is None:
@@ -38,7 +38,7 @@ def test_denoised_gives_the_raw_output_back(host, name, progress):
 
 def test_in_a_run_it_is_what_the_network_gave(host, wan, sample):
     import comfy.patcher_extension
-    from sencache.nodes.host.wrappers import raw_output
+    from sencache.nodes.host.sampling import raw_output
 
     given, recovered = [], []
     model = wan.clone()

@@ -31,7 +31,7 @@ def watched(model: Any) -> tuple[Any, list[Call]]:
 
 def raw_outputs(model: Any, calls: list[Call]) -> list[tuple[tuple[int, ...] | None, Tensor]]:
     """Return each call's window and the raw output of its first branch."""
-    from sencache.nodes.host.wrappers import raw_output
+    from sencache.nodes.host.sampling import raw_output
 
     sampling = model.get_model_object("model_sampling")
     return [(frames, raw_output(sampling, sigma, outputs[0], x)) for frames, x, sigma, outputs in calls]

@@ -1,4 +1,4 @@
-"""How strongly a sampler swings when one output is off: multistep samplers react more than Euler's method."""
+"""How much more than Euler's method a sampler makes of an output's error: multistep samplers amplify it."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class _Impulses:
         return self._sampling.calculate_denoised(sigma, output, x)
 
 
-def swing(
+def error_gain(
     sampler: Any, sigmas: Tensor, model_sampling: Any, patcher: Any = None, between_runs: bool = True
 ) -> float | None:
-    """Return the mean square of a sampler's largest swing from a disturbed output, Euler's being 1 (ours).
+    """Return the mean square of a sampler's largest answer to a disturbed output, Euler's being 1 (ours).
 
-    The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers a
-    swing, and the sampler the answer; so its square tells best how much further off than predicted a run
-    ends (`tests/benchmarks/method.md`). None where it can't be told: samplers that add noise, that do not
-    evaluate once at every step's sigma, that change the latent's size, or that are no function of the host's
-    kind. Torch's random numbers are left as they were, which only the thread that samples may see to
-    (`between_runs`).
+    The real sampler runs on one number per step over `sigmas [K+1]`, some milliseconds. The network answers
+    an error in the latent, and the sampler that answer; so the square tells best how much further off than
+    predicted a run ends (`tests/benchmarks/method.md`). None where it can't be told: samplers that add noise,
+    that do not evaluate once at every step's sigma, that change the latent's size, or that are no function of
+    the host's kind. Torch's random numbers are left as they were, which only the thread that samples may see
+    to (`between_runs`).
     """
     count = len(sigmas) - 1
     function = getattr(sampler, "sampler_function", None)
@@ -77,13 +77,11 @@ def swing(
     return max(1.0, float((own / plain).square().mean()))
 
 
-def named_swing(name: str | None, sigmas: Tensor, model_sampling: Any) -> float | None:
-    """Return the swing of a sampler by its name, 1 for an unknown one; remembered, for sliders move.
+def named_error_gain(name: str | None, sigmas: Tensor, model_sampling: Any) -> float | None:
+    """Return the error gain of a sampler by its name, 1 for an unknown one; remembered, for sliders move.
 
-    None where it can't be told, as `swing` says.
-
-    Asked for while another thread samples: there torch's random numbers must not be touched at all, not even
-    put back, or that run would draw others.
+    None where it can't be told, as `error_gain` says. Asked for while another thread samples: there torch's
+    random numbers must not be touched at all, not even put back, or that run would draw others.
     """
     if name not in comfy.samplers.KSampler.SAMPLERS:
         return 1.0
@@ -94,7 +92,7 @@ def named_swing(name: str | None, sigmas: Tensor, model_sampling: Any) -> float 
     if key not in _REMEMBERED:
         sampler = comfy.samplers.sampler_object(name)
         patcher = SimpleNamespace(get_model_object=lambda _: model_sampling)  # some samplers ask it
-        _REMEMBERED[key] = swing(sampler, sigmas, model_sampling, patcher, between_runs=False)
+        _REMEMBERED[key] = error_gain(sampler, sigmas, model_sampling, patcher, between_runs=False)
         while len(_REMEMBERED) > MAX_REMEMBERED:
             _REMEMBERED.popitem(last=False)
     return _REMEMBERED[key]

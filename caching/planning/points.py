@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from .. import tuned
 
-EARLY_AMPLIFICATION = 3.0
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class RunPoints:
     `sigmas [K]` and model times `timesteps [K]`, descending; `progress [K]`, the axis along which outputs are
     extended; `weights [K]`, the rms change of the finished latent per rms change of an output, if the outputs
     after it stay as they are; `noise [K]`, the share of noise in a latent of unit variance, 1 to 0; `cfg` is
-    the guidance; `swing`, from 1 up, how much more than Euler's method the sampler makes of an error.
+    the guidance; `error_gain`, from 1 up, how much more than Euler's method the sampler makes of an error.
     """
 
     sigmas: tuple[float, ...]
@@ -28,19 +28,22 @@ class RunPoints:
     weights: tuple[float, ...]
     noise: tuple[float, ...]
     cfg: float
-    swing: float = 1.0
+    error_gain: float = 1.0
 
     @property
     def importance(self) -> Array:
-        """What an error at each step leaves in the finished latent, `[K]`: early ones are amplified.
+        """What an error at each step leaves in the finished latent, `[K]`: early ones are amplified."""
+        early = 1 - np.asarray(self.progress)
+        return np.asarray(self.weights) * (1 + tuned.EARLY_AMPLIFICATION * early)
 
-        By how much was measured (`tests/benchmarks/method.md`).
-        """
-        return np.asarray(self.weights) * (1 + EARLY_AMPLIFICATION * (1 - np.asarray(self.progress)))
+    @property
+    def descends(self) -> bool:
+        """Whether sampling comes further with every step, as a plan needs it."""
+        return len(self.progress) > 0 and bool((np.diff(self.progress) > 0).all())
 
 
 def step_weights(signal: Array, noise: Array, output_gain: Array) -> Array:
-    """Return what a change of the output at each step changes in the finished latent, `[K]`.
+    """Return what a change of the output at each step changes in the finished latent, `[K]` (equation 1).
 
     `signal [K+1]` and `noise [K+1]` are the shares of clean latent and noise in the latent at every sigma,
     `output_gain [K]` the change of the denoised latent per change of the output. A step goes a part of the

@@ -1,0 +1,241 @@
+"""The rule "plan" (ours): follows a plan made before the run, and guards against unexpected moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..calibration.table import Sensitivity, SensitivityTable
+from . import tuned
+from .forecast import FORECASTS, HOLD_DENOISED, Forecast
+from .planning.points import RunPoints
+from .planning.search import BestPlans, Plan, even_plan
+from .planning.windows import window_errors
+from .policy import Action, Arrival, Decision, Handling, Reason, Unit
+
+if TYPE_CHECKING:
+    from .config import SenCacheConfig, Zones
+
+MAX_WINDOW = 32
+FEWEST = 2  # evaluations that a wish may leave: with one, nothing tells where the run goes
+
+Solver = Callable[["SenCacheConfig", "Zones", SensitivityTable, RunPoints, Forecast], BestPlans]
+
+
+def solve(
+    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints, forecast: Forecast
+) -> BestPlans:
+    """Prepare the best plans of a run for a forecast; raises ValueError for a table without modes."""
+    if table.modes is None:
+        raise ValueError("this table was measured without output modes, so nothing can be planned with it")
+    columns = table.modes.guided(points.timesteps, points.cfg).numpy()
+    longest = min(config.max_reuse + 1, MAX_WINDOW, len(columns))
+    allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
+    reusable = allowed & table.modes.covers(points.timesteps).numpy()
+    return BestPlans(window_errors(columns, points, forecast, longest, reusable), forecast)
+
+
+class Planner:
+    """Finds the plan that the settings ask for.
+
+    Where the best plan along the settings' forecast is predicted to err by more than `tuned.UNRELIABLE`, the
+    outputs that it would extend are themselves too far off, and as many evaluations are planned for holding.
+    Past `tuned.UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
+    Errors are those that Euler's method makes of them; `points.error_gain` is the sampler's share.
+    """
+
+    def __init__(
+        self,
+        config: SenCacheConfig,
+        zones: Zones,
+        table: SensitivityTable,
+        points: RunPoints,
+        solver: Solver = solve,
+    ) -> None:
+        asked = HOLD_DENOISED if config.forecast == "hold" else FORECASTS[config.forecast]
+        self._steps = len(points.sigmas)
+        self._gain = points.error_gain
+        self._solve = lambda forecast: solver(config, zones, table, points, forecast)
+        self._extended = self._solve(asked)
+        self._held = self._extended if asked is HOLD_DENOISED else None
+
+    def of_count(self, count: int) -> Plan:
+        """Return the plan of `count` evaluations, or of the next number that n and the range allow."""
+        extended = self._extended.plan(count)
+        if extended.error <= tuned.UNRELIABLE:
+            return extended
+        if self._held is None:
+            self._held = self._solve(HOLD_DENOISED)
+        held = self._held.plan(count)
+        if held.error <= tuned.UNFORESEEABLE:
+            return held
+        return even_plan(held.forecast, held.windows, held.count)
+
+    def of_error(self, epsilon: float) -> Plan:
+        """Return the plan of fewest evaluations that is predicted to err by at most `epsilon` (rms)."""
+        for count in range(1, self._steps):
+            plan = self.of_count(count)
+            if self._gain * plan.error <= epsilon:
+                return plan
+        return self.of_count(self._steps)
+
+    def of_speed_up(self, speed_up: float) -> Plan:
+        """Return the plan of as many evaluations as a wished speed-up leaves, at least two."""
+        return self.of_count(evaluations_for(speed_up, self._steps))
+
+
+def evaluations_for(speed_up: float, steps: int) -> int:
+    """Return how many evaluations a wished speed-up leaves of `steps`: the largest number that reaches it."""
+    return min(steps, max(FEWEST, math.floor(steps / speed_up + 1e-9)))  # the quotient may be rounded
+
+
+class Planned:
+    """Follows one plan along a run's real evaluations, whose number and sigmas are the sampler's.
+
+    An evaluation belongs to the planned step in which its sigma lies. One in a step that the plan computes,
+    or before the last computed one (some samplers go back), is computed; so is a second one in a step after
+    which the plan computes again. What is reused is compared with `limit`: with the noise that a sampler
+    adds, which no plan knows, it may be too much.
+    """
+
+    stores = True
+
+    def __init__(
+        self,
+        config: SenCacheConfig,
+        plan: Plan,
+        points: RunPoints,
+        zones: Zones,
+        table: SensitivityTable,
+        limit: float,
+    ) -> None:
+        self.forecast = plan.forecast
+        self.config = replace(config, forecast="hold") if plan.forecast is HOLD_DENOISED else config
+        self.planned: int | None = plan.count
+        self.predicted_error: float | None = points.error_gain * plan.error
+        self._plan, self._points, self._zones, self._table = plan, points, zones, table
+        self._limit = max(limit, self.predicted_error)
+        assert table.modes is not None, "a plan was made of them"
+        self._measured: list[bool] = table.modes.covers(points.timesteps).tolist()
+        self._sigmas = -np.asarray(points.sigmas)
+        self._importance: list[float] = (points.error_gain * points.importance).tolist()
+        self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
+        self._left = plan.count
+        self._reference: int | None = None
+        self._sensitivity: Sensitivity | None = None
+        self._distance = self._following = 0
+        self._unexplained = 0.0
+        self._latest: int | None = None
+        self._once_a_step = True
+
+    def _step(self, sigma: float) -> int:
+        return max(0, int(np.searchsorted(self._sigmas, -sigma * (1 - 1e-5), side="right")) - 1)
+
+    def decide(self, arrival: Arrival) -> Decision:
+        """Reuse what the plan reuses, unless the latent moves far more than any calibrated one did."""
+        step = self._step(arrival.sigma)
+        predicted = self._error(step)
+        if not self._reuses(step):
+            reason = self._why_computed(step, arrival.sigma)
+            return Decision(Action.COMPUTE, reason, predicted, self._limit, Unit.RESULT_ERROR)
+        unexplained = self._unexplained_by(arrival)
+        if unexplained > 0:
+            predicted = math.hypot(predicted or 0.0, unexplained * self._importance[step])
+        if not (predicted or 0.0) <= self._limit:
+            return Decision(
+                Action.COMPUTE, Reason.OVER_LIMIT, predicted, self._limit, Unit.RESULT_ERROR
+            )
+        return Decision(Action.REUSE, Reason.WITHIN_LIMIT, predicted, self._limit, Unit.RESULT_ERROR)
+
+    def take(self, arrival: Arrival, decision: Decision) -> Handling:
+        """Move on by one evaluation: the next computed one is looked up once, at a computed evaluation."""
+        step, weights = self._step(arrival.sigma), self._points.weights
+        self._once_a_step = self._once_a_step and step != self._latest
+        self._latest = step
+        if decision.reuse:
+            self._unexplained = self._unexplained_by(arrival)
+            return Handling(weight=weights[step], damping=self._damping(step))
+        self._unexplained = 0.0
+        self._sensitivity = self._table.at(arrival.timestep)
+        if self._reference is None or step < self._reference:
+            self._distance = 0
+        elif step > self._reference:
+            self._distance = min(step - self._reference, self._plan.windows.longest)
+        self._left -= step >= self._following
+        self._reference = step
+        self._following = self._plan.next_computed(step, self._distance, max(0, self._left))
+        ahead = sum(weights[step + 1 : self._following]) if self._once_a_step else 0.0
+        # With much noise in the latent an error becomes part of the picture; later the network takes it for
+        # noise and removes it by itself.
+        noisy = self._points.noise[step] >= tuned.MOSTLY_NOISE
+        corrects = self.forecast.corrects and self._once_a_step and noisy
+        return Handling(weights[step], 1.0, ahead, corrects, self._lengths[step] / 2)
+
+    def forget(self) -> None:
+        """Take note that no stored output is left."""
+        self._reference = None
+
+    def _reuses(self, step: int) -> bool:
+        """Tell whether the plan reuses an evaluation in a step."""
+        if self._reference is None:
+            return False
+        inside = self._reference < step or self._following > self._reference + 1
+        return inside and self._reference <= step < self._following
+
+    def _why_computed(self, step: int, sigma: float) -> Reason:
+        if not self._zones.allows_reuse(sigma):
+            return Reason.OUTSIDE_RANGE
+        return Reason.PLANNED if self._measured[step] else Reason.UNMEASURED
+
+    def _error(self, step: int) -> float | None:
+        """Return the predicted error (rms) of the finished latent if all up to a step were reused.
+
+        Never more than that of the whole window where the plan goes on reusing; None where it is not known.
+        """
+        if self._reference is None:
+            return None
+        windows, planned = self._plan.windows, self._following - self._reference
+        errors = windows.errors[self._reference, windows.stride(self._distance)]
+        distance = max(1, step - self._reference + 1)
+        square = float(errors[min(distance, windows.longest)])
+        if distance <= planned:
+            square = min(square, float(errors[min(planned, windows.longest)]))
+        return self._points.error_gain * math.sqrt(square) if math.isfinite(square) else None
+
+    def _unexplained_by(self, arrival: Arrival) -> float:
+        """Return the change of outputs (rms) that what the latent moved too far since the reference makes.
+
+        As in the other rules the sample that moves most decides; a broken one's NaN counts as that.
+        """
+        row = self._sensitivity
+        if row is None or row.latent_drift is None:
+            return 0.0
+        expected = tuned.UNUSUAL_MOVE * row.latent_drift * arrival.elapsed
+        most = max(math.inf if math.isnan(moved) else moved for moved in arrival.moved or ())
+        return self._unexplained + max(0.0, most - expected) * row.latent_sensitivity
+
+    def _damping(self, step: int) -> float:
+        if self._reference is None:
+            return 1.0
+        windows = self._plan.windows
+        distance = min(max(1, step - self._reference), windows.longest)
+        return float(windows.damping[self._reference, windows.stride(self._distance), distance])
+
+
+def make_policy(
+    config: SenCacheConfig,
+    zones: Zones,
+    table: SensitivityTable,
+    points: RunPoints,
+    solver: Solver = solve,
+) -> Planned:
+    """Plan a run by epsilon, or by the wished speed-up in its place."""
+    planner = Planner(config, zones, table, points, solver)
+    wished = config.speed_up > 0
+    plan = planner.of_speed_up(config.speed_up) if wished else planner.of_error(config.epsilon)
+    limit = tuned.WISHED_LIMIT if wished else config.epsilon
+    return Planned(config, plan, points, zones, table, limit)

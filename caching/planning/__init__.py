@@ -1,0 +1,1 @@
+"""Finds, before a run, which of its evaluations to compute: points, then windows, then the search."""

@@ -1,0 +1,152 @@
+"""Which evaluations of a run to compute: the plan of least predicted error, for every number of them.
+
+Errors within a window of reuses point the same way and add up (`windows.py`); those of different windows do
+not, so their squares do (equation 5 in the README). Dynamic programming over the number of evaluations and
+the last two computed ones finds the best plan for each number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..forecast import Forecast
+from .points import Array
+from .windows import Windows
+
+
+class Plan(Protocol):
+    """The evaluations that a run computes: `count` of them, for a predicted `error` (rms) of the result."""
+
+    forecast: Forecast
+    windows: Windows
+    count: int
+    error: float
+
+    def next_computed(self, k: int, distance: int, left: int) -> int:
+        """Return the evaluation to compute after `k`, the number of evaluations where none is.
+
+        `distance` is that from the computed one before k, 0 for none, and `left` how many the plan has left.
+        """
+
+
+def computed_by(plan: Plan, steps: int) -> list[int]:
+    """Return the evaluations that a plan computes where nothing comes between."""
+    found, k, distance = [], 0, 0
+    while k < steps:
+        found.append(k)
+        following = plan.next_computed(k, distance, plan.count - len(found))
+        k, distance = following, following - k
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class BestPlans:
+    """The best plans of one run for every number of evaluations, found as far as they are asked for.
+
+    A state is the last computed evaluation `k` and the stride to the one before. `_costs [K + 1, strides]` is
+    the least squared error of what follows with as many evaluations as were added last, and `_steps[c - 1]
+    [K, strides]` the distance to the next computed one when `c` evaluations, k among them, are left.
+    """
+
+    windows: Windows
+    forecast: Forecast
+    errors: list[float] = field(default_factory=list)
+    _steps: list[Array] = field(default_factory=list)
+    _costs: Array | None = None
+
+    @property
+    def most(self) -> int:
+        """The number of evaluations in the run."""
+        return len(self.windows.errors)
+
+    def error(self, count: int) -> float:
+        """Return the predicted error (rms) of the best plan of `count` evaluations, infinite for none."""
+        while len(self.errors) < count:
+            self._add_one()
+        return self.errors[count - 1]
+
+    def _add_one(self) -> None:
+        """Find the best plans of one evaluation more."""
+        own, steps = self.windows.errors, self.most
+        strides, longest = own.shape[1], self.windows.longest
+        count = len(self.errors) + 1
+        # with `count` evaluations left, `k` lies in between these; elsewhere no plan fits
+        low, high = max(0, steps - count * longest), steps - count + 1
+        later = np.full((steps + longest + 1, strides), np.inf)
+        if self._costs is None:
+            later[steps] = 0.0
+        else:
+            later[:steps] = self._costs
+        distances = np.arange(1, longest + 1)
+        rows = np.arange(low, high)
+        follow = later[rows[:, None] + distances, np.minimum(distances, strides - 1)]
+        cost = own[low:high, :, 1:] + follow[:, None, :]
+        best = cost.argmin(axis=-1)
+        costs, chosen = np.full((steps, strides), np.inf), np.zeros((steps, strides), np.int8)
+        costs[low:high] = np.take_along_axis(cost, best[..., None], axis=-1)[..., 0]
+        chosen[low:high] = best + 1
+        self._costs = costs
+        self._steps.append(chosen)
+        self.errors.append(math.sqrt(costs[0, 0]))
+
+    def plan(self, count: int) -> BestPlan:
+        """Return the best plan of `count` evaluations, or of the next number that the windows allow."""
+        while count < self.most and math.isinf(self.error(count)):
+            count += 1
+        return BestPlan(self.forecast, self.windows, count, self.error(count), self._steps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BestPlan:
+    """The plan of least predicted error with `count` evaluations."""
+
+    forecast: Forecast
+    windows: Windows
+    count: int
+    error: float
+    _steps: list[Array]
+
+    def next_computed(self, k: int, distance: int, left: int) -> int:
+        """Return the best evaluation to compute next, even where something else was computed than planned."""
+        best = int(self._steps[min(left, len(self._steps) - 1)][k, self.windows.stride(distance)])
+        return k + max(1, best)  # 0 where no plan has that many left
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvenPlan:
+    """Computes evaluations at even distances, more of them where reuse is forbidden.
+
+    Held outputs between them give what a sampler of `count` steps gives.
+    """
+
+    forecast: Forecast
+    windows: Windows
+    computed: tuple[int, ...]
+    error: float
+
+    @property
+    def count(self) -> int:
+        """How many evaluations it computes."""
+        return len(self.computed)
+
+    def next_computed(self, k: int, distance: int, left: int) -> int:
+        """Return the next of its evaluations after `k`."""
+        return next((one for one in self.computed if one > k), len(self.windows.errors))
+
+
+def even_plan(forecast: Forecast, windows: Windows, count: int) -> EvenPlan:
+    """Spread `count` evaluations evenly, as far as reuse is allowed in between."""
+    steps = len(windows.errors)
+    wished = {index * steps // count for index in range(count)} | {steps}
+    computed, k, distance, error = [], 0, 0, 0.0
+    while k < steps:
+        computed.append(k)
+        furthest = min(windows.longest, min(one for one in wished if one > k) - k)
+        own = windows.errors[k, windows.stride(distance)]
+        distance = int(np.flatnonzero(np.isfinite(own[: furthest + 1]))[-1])
+        k, error = k + distance, error + float(own[distance])
+    return EvenPlan(forecast, windows, tuple(computed), math.sqrt(error))

@@ -1,0 +1,42 @@
+"""What a person should know of a run's plan before, and after, it is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..calibration.table import SensitivityTable
+from .notes import Note
+from .planned import FEWEST, evaluations_for
+from .planning.points import RunPoints
+from .policy import Policy
+
+if TYPE_CHECKING:
+    from .config import SenCacheConfig
+
+
+def remarks(
+    config: SenCacheConfig, policy: Policy, table: SensitivityTable, points: RunPoints
+) -> tuple[Note, ...]:
+    """Return what is special about the policy that settings got for a run."""
+    if not policy.stores:
+        return ()
+    if policy.config.rule != config.rule:
+        return (Note("unplanned"),)
+    return () if policy.planned is None else tuple(_of_plan(config, policy.planned, table, points))
+
+
+def _of_plan(
+    config: SenCacheConfig, planned: int, table: SensitivityTable, points: RunPoints
+) -> Iterator[Note]:
+    if not table.guided and points.cfg != 1.0:
+        yield Note("unguided", {"cfg": f"{points.cfg:g}"})
+    if table.modes is not None:
+        unmeasured = int((~table.modes.covers(points.timesteps)).sum())
+        if unmeasured:
+            yield Note("unmeasured", {"count": unmeasured})
+    total = len(points.sigmas)
+    if config.speed_up > 0 and total / planned < config.speed_up * (1 - 1e-9):
+        least = planned == evaluations_for(config.speed_up, total) == min(FEWEST, total)
+        values = {"wished": f"{config.speed_up:g}", "count": planned, "total": total}
+        yield Note("wish_raised" if least else "wish_limited", values)

@@ -1,0 +1,68 @@
+"""The rules that there are, and the policy that a run's settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..calibration.table import SensitivityTable
+from . import planned, threshold
+from .planning.points import RunPoints
+from .policy import Off, Policy
+
+if TYPE_CHECKING:
+    from .config import SenCacheConfig, Zones
+
+Maker = Callable[["SenCacheConfig", "Zones", SensitivityTable, RunPoints], Policy]
+
+PLAN, JOINT = "plan", "joint"
+RULES: dict[str, Maker] = {
+    PLAN: planned.make_policy,
+    JOINT: threshold.make_policy,
+    "paper": threshold.make_policy,
+}
+
+
+def effective(config: SenCacheConfig, table: SensitivityTable, points: RunPoints) -> SenCacheConfig:
+    """Return the settings that a table and a run allow.
+
+    Without modes, or where progress does not rise from step to step (sigma goes up, or lies above all that
+    the model knows), nothing can be planned: the joint rule takes over.
+    """
+    possible = table.modes is not None and points.descends
+    return config if possible or config.rule != PLAN else replace(config, rule=JOINT)
+
+
+def policy_for(
+    config: SenCacheConfig,
+    zones: Zones,
+    table: SensitivityTable,
+    points: RunPoints,
+    solver: planned.Solver = planned.solve,
+) -> Policy:
+    """Make the policy of one run; every answer before a run and every run itself asks this.
+
+    `solver` finds the plans, for who remembers them: epsilon and speed-up change none. Raises ValueError
+    where the table does not hold what the rule needs.
+    """
+    if not config.reuses:
+        return Off(config)
+    config = effective(config, table, points)
+    if config.rule == PLAN:
+        return planned.make_policy(config, zones, table, points, solver)
+    return RULES[config.rule](config, zones, table, points)
+
+
+def epsilon_for(
+    config: SenCacheConfig,
+    zones: Zones,
+    table: SensitivityTable,
+    points: RunPoints,
+    solver: planned.Solver = planned.solve,
+) -> float:
+    """Return the epsilon that asks for what the wished speed-up asks for; 0 where that reuses nothing."""
+    policy = policy_for(config, zones, table, points, solver)
+    if policy.planned is None:
+        return policy.config.epsilon
+    return (policy.predicted_error or 0.0) if policy.planned < len(points.sigmas) else 0.0

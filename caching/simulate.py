@@ -1,0 +1,72 @@
+"""Says before anything is sampled what a run will do: drives its own policy with predicted distances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..calibration.table import SensitivityTable
+from .planning.points import RunPoints
+from .policy import Arrival, Decision, Policy, decide
+
+if TYPE_CHECKING:
+    from .config import SenCacheConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedRun:
+    """The expected decisions of a run, one per evaluation.
+
+    `config` are the settings in effect, `predicted_error` the rms error of the finished latent, None under
+    the rules that don't predict it.
+    """
+
+    config: SenCacheConfig
+    decisions: tuple[Decision, ...]
+    predicted_error: float | None = None
+
+    @property
+    def nfe(self) -> int:
+        """Expected network evaluations."""
+        return sum(not decision.reuse for decision in self.decisions)
+
+    @property
+    def speed_up(self) -> float:
+        """Expected evaluations per network evaluation."""
+        return len(self.decisions) / max(1, self.nfe)
+
+
+def simulate(policy: Policy, table: SensitivityTable, points: RunPoints) -> ExpectedRun:
+    """Predict every decision of a run.
+
+    Raises ValueError where the table does not hold what the prediction needs.
+    """
+    decisions = decisions_of(policy, table, points)
+    return ExpectedRun(policy.config, tuple(decisions), policy.predicted_error)
+
+
+def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> list[Decision]:
+    """Ask a fresh policy about one evaluation a step.
+
+    How far the latent moves is taken from the table's `latent_drift`, summed over the steps since the last
+    computed one: sampling trajectories are nearly straight over that distance.
+    """
+    drifts = [table.at(timestep).latent_drift for timestep in points.timesteps]
+    if policy.stores and policy.predicted_error is None and None in drifts:
+        raise ValueError(
+            "this table does not say how fast the latent moves, so nothing can be predicted from it"
+        )
+    found: list[Decision] = []
+    reference, moved = 0, 0.0
+    for index, (sigma, timestep) in enumerate(zip(points.sigmas, points.timesteps, strict=True)):
+        if index > 0:
+            before = points.timesteps[index - 1]
+            moved += (drifts[index - 1] or 0.0) * abs(timestep - before)
+        elapsed = abs(timestep - points.timesteps[reference])
+        arrival = Arrival(sigma, timestep, (moved,) if index else None, elapsed)
+        decision = decide(policy, arrival)
+        policy.take(arrival, decision)
+        if not decision.reuse:
+            reference, moved = index, 0.0
+        found.append(decision)
+    return found

@@ -1,0 +1,56 @@
+"""Every constant that was tuned, not derived. Code reads them as `tuned.NAME`.
+
+`python tests/benchmarks/tune.py NAME` samples the tiny models with each value in `TRIED` and prints what it
+changes; each constant says what values outside that range do. All are ours.
+"""
+
+from __future__ import annotations
+
+LASTING_SHARE = 0.2
+"""Share (of an rms error) of a window's error that the residual correction leaves. Below 0.05 plans trust the
+correction with windows that end before it works; above 0.5 they no longer use it."""
+
+MAX_DAMPING = 1.2
+"""Most of a line's rise that a reused step follows (1 is the whole line). Below 1 a line that fits is cut
+off; above 1.5 the noise of one calibration sample is followed."""
+
+EARLY_AMPLIFICATION = 3.0
+"""How many times more than at the end of the sampling an error at its start counts, less 1. At 0 the worst
+clips end several dB further off; above 6 the end of the run is starved."""
+
+MOSTLY_NOISE = 0.9
+"""Share of noise in the latent (0 to 1) down to which residuals are corrected. Below 0.8 the network has
+removed the error by itself, and the correction adds it again; at 1 nothing is corrected."""
+
+UNRELIABLE = 0.08
+"""Predicted error (rms of the finished latent, Euler) above which outputs are held, not extended along a
+line. Below 0.05 lines that still help are given up; above 0.15 lines go astray on CogVideoX."""
+
+UNFORESEEABLE = 0.5
+"""Predicted error (rms of the finished latent, Euler) above which held evaluations are spread evenly. Below
+0.3 plans that are better than even ones are given up; from 1 on the predicted order of plans is arbitrary."""
+
+UNUSUAL_MOVE = 2.0
+"""How many times further than in calibration a latent may move before that counts as an error. Below 1.5
+guidance and prompts alone exceed it; above 3 samplers that add noise are reused too boldly."""
+
+WISHED_LIMIT = 0.01
+"""Predicted error (rms of the finished latent) up to which a run with a wished speed-up keeps to its plan
+when the latent moves unusually far. At 0 clips that move a little more miss the wish; above 0.1 nothing is
+guarded."""
+
+UNSETTLED_SHARE = 1 / 3
+"""Share of epsilon that counts under the joint rule until the forecast has all the outputs that it extends.
+At 1 the first reuse errs most; at 0 the second evaluation is always computed."""
+
+TRIED = {
+    "LASTING_SHARE": (0.05, 0.1, 0.2, 0.35, 0.5),
+    "MAX_DAMPING": (0.8, 1.0, 1.2, 1.5),
+    "EARLY_AMPLIFICATION": (0.0, 1.5, 3.0, 6.0),
+    "MOSTLY_NOISE": (0.8, 0.9, 0.95, 1.0),
+    "UNRELIABLE": (0.05, 0.08, 0.15),
+    "UNFORESEEABLE": (0.3, 0.5, 1.0),
+    "UNUSUAL_MOVE": (1.5, 2.0, 3.0),
+    "WISHED_LIMIT": (0.0, 0.01, 0.1),
+    "UNSETTLED_SHARE": (0.0, 1 / 3, 1.0),
+}
