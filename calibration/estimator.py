@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,12 @@ class TrajectoryProbe:
             self._knots.append((previous.timestep, previous.sigma))
             self.evaluations += EXTRA_EVALUATIONS
         self._previous = point
+
+    def add(self, timestep: float, branches: Sequence[Tensor]) -> None:
+        """Take in the raw outputs `[B, ...]` of an evaluation beside the trajectory's, for modes alone."""
+        place = bisect.bisect_left(self._outputs, -timestep, key=lambda one: -one[0])
+        if place == len(self._outputs) or self._outputs[place][0] != timestep:
+            self._outputs.insert(place, (timestep, [sketch(one) for one in branches]))
 
     def _last_knot(self) -> float:
         return self._knots[-1][0] if self._knots else math.inf
