@@ -1,4 +1,4 @@
-"""The bugs that were found in other caching packs, one by one: none of them is ours.
+"""The bugs that were found in other caching packs: none of them is ours.
 
 What they do with scores, counters and stored tensors is in `test_peers_scores.py`.
 
@@ -40,7 +40,7 @@ def planned_where(settings, record):
 
 
 @RULES
-def test_1_a_size_that_changes_midway_is_computed_and_reuse_goes_on(host, wan, patch, records, settings):
+def test_a_size_that_changes_midway_is_computed_and_reuse_goes_on(host, wan, patch, records, settings):
     """EC, LC: after it, everything was reused until the end."""
     import comfy.samplers
 
@@ -62,7 +62,7 @@ def test_1_a_size_that_changes_midway_is_computed_and_reuse_goes_on(host, wan, p
 
 
 @RULES
-def test_2_the_models_input_is_not_written_to(wan, sample, patch, records, settings):
+def test_the_models_input_is_not_written_to(wan, sample, patch, records, settings):
     """EC adds into it: with fp32 flow models the sampler's own latent is damaged."""
     model, calls = watched(wan)
     kept = []
@@ -84,7 +84,7 @@ def test_2_the_models_input_is_not_written_to(wan, sample, patch, records, setti
 
 @pytest.mark.parametrize("peer", ["EasyCache", "LazyCache"])
 @pytest.mark.parametrize("before", [True, False])
-def test_3_another_accelerator_is_refused_by_name_on_either_side(host, wan, sample, patch, peer, before):
+def test_another_accelerator_is_refused_by_name_on_either_side(host, wan, sample, patch, peer, before):
     """EC and LC together end in an AttributeError."""
     node = host.NODE_CLASS_MAPPINGS[peer]
     if before:
@@ -96,7 +96,7 @@ def test_3_another_accelerator_is_refused_by_name_on_either_side(host, wan, samp
             sample(later, steps=2)
 
 
-def test_4_every_context_window_is_served_from_its_own_outputs(host, wan, sample, patch, records):
+def test_every_context_window_is_served_from_its_own_outputs(host, wan, sample, patch, records):
     """EC compared windows with each other and served another window's output."""
     import comfy.context_windows as windows
 
@@ -123,7 +123,7 @@ def test_4_every_context_window_is_served_from_its_own_outputs(host, wan, sample
 
 
 @RULES
-def test_5_reuse_goes_on_after_the_first_prompt_has_ended(host, wan, patch, records, settings):
+def test_reuse_goes_on_after_the_first_prompt_has_ended(host, wan, patch, records, settings):
     """EC stopped reusing for good."""
     set_range = host.NODE_CLASS_MAPPINGS["ConditioningSetTimestepRange"]().set_range
     positive = set_range(conditioning(2), 0.0, 0.3)[0] + set_range(conditioning(9), 0.3, 1.0)[0]
@@ -136,7 +136,7 @@ def test_5_reuse_goes_on_after_the_first_prompt_has_ended(host, wan, patch, reco
     assert not after[0].decision.reuse and sum(one.decision.reuse for one in after) > len(after) // 2
 
 
-def test_6_what_is_reused_is_the_raw_output_rescaled_to_the_new_sigma(wan, sample, patch, records):
+def test_what_is_reused_is_the_raw_output_rescaled_to_the_new_sigma(wan, sample, patch, records):
     """LC reuses x0 - x as it was, which is wrong by the quotient of the sigmas."""
     model, calls = watched(wan)
     patched = patch(model, **HOLDING)
@@ -156,9 +156,7 @@ def test_6_what_is_reused_is_the_raw_output_rescaled_to_the_new_sigma(wan, sampl
 @RULES
 @pytest.mark.parametrize("steps", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_7_nothing_is_reused_before_anything_was_computed(
-    wan, sample, patch, records, steps, batch, settings
-):
+def test_nothing_is_reused_before_anything_was_computed(wan, sample, patch, records, steps, batch, settings):
     """MC did with few steps, went by the place in the batch, and divided by zero at one step."""
     patched = patch(wan, **settings)
     result = sample(patched, steps=steps, latent=empty_latent(batch))
@@ -169,7 +167,7 @@ def test_7_nothing_is_reused_before_anything_was_computed(
 
 
 @RULES
-def test_8_the_branches_of_unbatched_guidance_are_kept_apart(wan, sample, patch, records, settings):
+def test_the_branches_of_unbatched_guidance_are_kept_apart(wan, sample, patch, records, settings):
     """CD kept one output for both, and so served the negative branch for the positive one."""
     together = patch(wan, **settings)
     expected = sample(together, steps=STEPS)
@@ -194,7 +192,7 @@ def test_8_the_branches_of_unbatched_guidance_are_kept_apart(wan, sample, patch,
 
 
 @RULES
-def test_8_running_out_of_memory_is_told_and_the_network_not_called_again(
+def test_running_out_of_memory_is_told_and_the_network_not_called_again(
     wan, sample, patch, monkeypatch, settings
 ):
     """CD ran the whole sampling again in silence."""
@@ -212,7 +210,7 @@ def test_8_running_out_of_memory_is_told_and_the_network_not_called_again(
     assert len(calls) == 3
 
 
-def test_9_equal_sigmas_and_other_packs_functions_are_left_alone(wan, patch):
+def test_equal_sigmas_and_other_packs_functions_are_left_alone(wan, patch):
     """TC crashed on the first and overwrote the second."""
     import comfy.patcher_extension
 
@@ -235,7 +233,7 @@ def test_9_equal_sigmas_and_other_packs_functions_are_left_alone(wan, patch):
     assert torch.isfinite(custom(patch(model, **EAGER), sigmas)).all()
 
 
-def test_12_an_unpatched_clone_sampled_afterwards_is_the_unpatched_model(wan, sample, patch, records):
+def test_an_unpatched_clone_sampled_afterwards_is_the_unpatched_model(wan, sample, patch, records):
     """Spectrum for Wan stayed on the shared model after its run."""
     before = sample(wan, steps=STEPS)
     patched = patch(wan, **EAGER)

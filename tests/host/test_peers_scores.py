@@ -1,7 +1,7 @@
 """What went wrong in other caching packs with scores, counters and stored tensors: none of it is ours.
 
-TC: ComfyUI-TeaCache; REF: the authors' research code; MD: MaxDiffusion's SenCache. The other bugs, and the
-numbers that all of them have, are in `test_peers_bugs.py`.
+TC: ComfyUI-TeaCache; REF: the authors' research code; MD: MaxDiffusion's SenCache. The other bugs are
+in `test_peers_bugs.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def euler(in_place):
 
 
 @RULES
-def test_9_what_is_stored_outlasts_what_others_write_in_place(host, wan, patch, records, settings):
+def test_what_is_stored_outlasts_what_others_write_in_place(host, wan, patch, records, settings):
     """TC kept `x.to(device)`, which is x itself, and the model's blocks then wrote into it."""
     import comfy.sample
 
@@ -82,7 +82,7 @@ def test_9_what_is_stored_outlasts_what_others_write_in_place(host, wan, patch, 
 
 @RULES
 @pytest.mark.parametrize("balance", [0.25, 1.0, 4.0])
-def test_9_a_score_is_never_negative(wan, sample, patch, records, settings, balance):
+def test_a_score_is_never_negative(wan, sample, patch, records, settings, balance):
     """TC's polynomial was, and then all was reused: latent and time that work against each other might be."""
     from sencache.calibration.table import load
 
@@ -112,7 +112,7 @@ def measured(host, wan):
     target.path.unlink()
 
 
-def test_10_the_sampler_reads_the_rows_that_calibrate_writes(wan, sample, patch, records, measured):
+def test_the_sampler_reads_the_rows_that_calibrate_writes(wan, sample, patch, records, measured):
     """REF's calibrator for Wan wrote other keys than its sampler read."""
     from sencache.calibration.table import Sensitivity
 
@@ -133,7 +133,7 @@ def test_10_the_sampler_reads_the_rows_that_calibrate_writes(wan, sample, patch,
 
 
 @RULES
-def test_10_a_run_after_an_interrupted_one_counts_from_its_start(wan, sample, patch, records, settings):
+def test_a_run_after_an_interrupted_one_counts_from_its_start(wan, sample, patch, records, settings):
     """REF's counters went on from where the interrupted run had been."""
     import comfy.model_management as management
 
@@ -168,7 +168,7 @@ def run_of(wan, patch, **inputs):
     return run, begin
 
 
-def test_10_the_score_is_the_same_at_every_size(wan, patch):
+def test_the_score_is_the_same_at_every_size(wan, patch):
     """REF scaled its threshold by one hard-coded shape."""
     first, second = torch.randn(2, 1, 16, 2, 4, 4)
     scores = []
@@ -179,7 +179,7 @@ def test_10_the_score_is_the_same_at_every_size(wan, patch):
     assert scores[0] > 0 and scores[0] == pytest.approx(scores[1], rel=1e-5)
 
 
-def test_11_distances_are_from_the_last_computed_step_and_not_added_up(wan, patch):
+def test_distances_are_from_the_last_computed_step_and_not_added_up(wan, patch):
     """MD added them, and so counted twice: going there and back again is no distance."""
     run, begin = run_of(wan, patch, **HOLDING)
     x, away = torch.zeros(1, 16, 1, 4, 4), torch.ones(1, 16, 1, 4, 4)
