@@ -155,11 +155,18 @@ def test_a_run_after_an_interrupted_one_counts_from_its_start(wan, sample, patch
 
 def run_of(wan, patch, **inputs):
     """Return a run's state as OUTER_SAMPLE makes it, and a function that begins an evaluation of it."""
+    import comfy.samplers
+    from sencache.caching.run import SamplingRun
+    from sencache.nodes.host.prepare import prepare
     from sencache.nodes.host.wrappers import KEY, WRAPPER_TYPES
 
-    own = patch(wan, **inputs).wrappers[WRAPPER_TYPES[0]][KEY][0].__self__
-    sampling = wan.get_model_object("model_sampling")
-    run = own.run_over(sampling, torch.linspace(1, 0, 11), 1.0)
+    patched = patch(wan, **inputs)
+    own = patched.wrappers[WRAPPER_TYPES[0]][KEY][0].__self__
+    guider, sampling = comfy.samplers.CFGGuider(patched), wan.get_model_object("model_sampling")
+    guider.set_cfg(1.0)
+    sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.linspace(1, 0, 11)
+    prepared = prepare(own.config, own.table, guider, sampler, sigmas)
+    run = SamplingRun(prepared.policy, own.config.cache_device, prepared.axis)
 
     def begin(x, sigma):
         at = torch.full([len(x)], sigma)
