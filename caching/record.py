@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from .config import SenCacheConfig
+from .notes import Note
 from .policy import Decision
 
 
@@ -34,7 +35,7 @@ class RunRecord:
     node_id: str | None = None
     prompt_id: str | None = None
     table_name: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     planned: int | None = None
     predicted_error: float | None = None
 
@@ -60,7 +61,7 @@ class RunRecord:
 
     @property
     def scores(self) -> list[float]:
-        """The predicted changes, without those that a broken latent made infinite or not a number."""
+        """The predicted errors, without those that a broken latent made infinite or not a number."""
         scores = [one.decision.score for one in self.evaluations]
         return [score for score in scores if score is not None and math.isfinite(score)]
 

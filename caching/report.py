@@ -1,14 +1,17 @@
-"""Tells a person what a run reused, why, and what it saved: as text and as plain values."""
+"""Tells what a run reused, why, and what it saved: as English text, and as plain values for the panels."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .policy import Reason
+from .notes import Note
+from .policy import Decision, Reason
 from .record import RunRecord
+from .sentences import reason_text, sentence
 
 FEW_EVALUATIONS = 12
 
@@ -30,13 +33,14 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
         "complete": record.complete,
         "node_id": record.node_id,
         "table": record.table_name,
+        "notes": [note.as_dict() for note in advice(record)],
         "steps": [
             {
                 "sigma": one.sigma,
                 "action": one.decision.action.value,
                 "reason": one.decision.reason.value,
                 "score": _finite(one.decision.score),
-                "budget": _finite(one.decision.budget),
+                "limit": _finite(one.decision.limit),
                 "seconds": one.seconds,
             }
             for one in record.evaluations
@@ -52,78 +56,68 @@ def _finite(value: float | None) -> float | None:
 def _scores(record: RunRecord) -> str:
     scores = record.scores
     if not scores:
-        return "Predicted change: nothing to compare."
+        return "Predicted error: nothing to compare."
     low, middle, high = min(scores), statistics.median(scores), max(scores)
+    spread = f"{low:.4f} to {high:.4f}, median {middle:.4f}"
     if record.predicted_error is not None:
         return (
             f"Planned {record.planned} computed evaluations; predicted error of the finished latent (rms, of "
             f"about 1): {record.predicted_error:.4f}. Had all those since the last computed one been reused: "
-            f"{low:.4f} to {high:.4f}, median {middle:.4f}."
+            f"{spread}."
         )
-    epsilon = record.config.epsilon
-    return f"Predicted change: {low:.4f} to {high:.4f}, median {middle:.4f}, against epsilon {epsilon:g}."
+    return f"Predicted change of the output: {spread}, against epsilon {record.config.epsilon:g}."
 
 
-def _why_nothing(record: RunRecord) -> list[str]:
+def _of_reason(record: RunRecord, reason: Reason) -> list[Decision]:
+    return [one.decision for one in record.evaluations if one.decision.reason is reason]
+
+
+def _known_scores(decisions: Iterable[Decision]) -> list[float]:
+    return [one.score for one in decisions if one.score is not None and math.isfinite(one.score)]
+
+
+def _why_nothing(record: RunRecord) -> Iterator[Note]:
     """Say which setting kept everything from being reused, where it was a setting."""
-    planned = [one.decision.score for one in record.evaluations if one.decision.reason is Reason.PLANNED]
-    needed = [score for score in planned if score is not None]
-    if needed:
-        return [
-            f"Nothing was reused: a single reused evaluation would leave an error of {min(needed):.4f} or "
-            "more; raise epsilon above it, or wish for a speed-up."
-        ]
-    decisions = [one.decision for one in record.evaluations]
-    refused = [one.score for one in decisions if one.reason is Reason.OVER_LIMIT and one.score is not None]
+    refused = _known_scores(_of_reason(record, Reason.OVER_LIMIT))
+    if record.planned is not None and refused:
+        return  # more than planned was computed, and that has a note of its own
+    needed = _known_scores(_of_reason(record, Reason.PLANNED))
     over = [score for score in refused if score > record.config.epsilon]
-    if over:
-        smallest = f"the smallest predicted change was {min(over):.4f}"
-        return [
-            f"Nothing was reused: {smallest}; raise epsilon above it. Samplers that add noise at every step "
-            "(SDE, ancestral, LCM) leave little to reuse."
-        ]
-    strict = any(score <= record.config.epsilon for score in refused)
-    if strict or any(one.reason is Reason.OUTSIDE_RANGE for one in decisions):
-        return ["Nothing was reused: start, end and strict percent leave no room for it; widen that range."]
-    return []
+    if needed:
+        yield Note("nothing_planned", {"error": f"{min(needed):.4f}"})
+    elif over:
+        yield Note("nothing_within", {"error": f"{min(over):.4f}"})
+    elif refused or _of_reason(record, Reason.OUTSIDE_RANGE):
+        yield Note("nothing_in_range")
 
 
-def _advice(record: RunRecord) -> list[str]:
-    """Say what to change where nothing, or little, could be reused."""
-    advice = []
+def advice(record: RunRecord) -> Iterator[Note]:
+    """Say what a person should know of a run: what to change where nothing, or little, was reused."""
+    config, total = record.config, len(record.evaluations)
     if not record.complete:
-        advice.append("The run was stopped before its end.")
-    if not record.config.reuses:
-        advice.append("Reuse is off: epsilon or n is 0, so the result is that of the unpatched model.")
+        yield Note("run_stopped")
+    if not config.reuses:
+        yield Note("reuse_off")
     elif record.reused == 0:
-        advice += _why_nothing(record)
-    over = sum(one.decision.reason is Reason.OVER_LIMIT for one in record.evaluations)
-    if record.planned is not None and record.reused and over:
-        advice.append(
-            f"{over} evaluations more than planned were computed: the latent moved further than in "
-            "calibration, as it does with samplers that add noise at every step (SDE, ancestral, LCM)."
-        )
-    unstored = sum(one.decision.reason is Reason.NO_STORED_OUTPUT for one in record.evaluations)
+        yield from _why_nothing(record)
+    over = len(_of_reason(record, Reason.OVER_LIMIT))
+    if record.planned is not None and over:
+        yield Note("more_than_planned", {"count": over})
+    unstored = len(_of_reason(record, Reason.NO_STORED_OUTPUT))
     if unstored:
-        advice.append(
-            f"{unstored} evaluations had to be computed although their predicted change was small: what they "
-            "compute had not been stored, because prompts, context windows or guidance changed there."
-        )
-    if record.config.reuses and 0 < len(record.evaluations) <= FEW_EVALUATIONS:
-        advice.append(
-            f"With {len(record.evaluations)} evaluations in all there is little to gain from reuse."
-        )
-    return advice + list(record.notes)
+        yield Note("not_stored", {"count": unstored})
+    if config.reuses and 0 < total <= FEW_EVALUATIONS:
+        yield Note("few_evaluations", {"count": total})
+    yield from record.notes
 
 
 def as_text(record: RunRecord) -> str:
-    """Return the report of one run in a few lines."""
+    """Return the report of one run in a few lines of English."""
     config = record.config
     total = len(record.evaluations)
     aim = f"speed-up {config.speed_up:g}" if config.speed_up > 0 else f"epsilon {config.epsilon:g}"
     lines = [
-        f"{record.nfe} of {total} evaluations computed, {record.reused} reused: "
-        f"{record.times_fewer}x fewer.",
+        f"{record.nfe} of {total} evaluations computed, {record.reused} reused: {record.times_fewer}x fewer.",
         f"Settings: rule {config.rule}, forecast {config.forecast}, {aim}, "
         f"n {config.max_reuse}" + (f", table {record.table_name}." if record.table_name else "."),
     ]
@@ -134,8 +128,8 @@ def as_text(record: RunRecord) -> str:
             f"about {record.seconds_saved:.1f} s saved."
         )
     lines.append(_scores(record))
-    reasons = Counter(one.decision.reason.value for one in record.evaluations if not one.decision.reuse)
+    reasons = Counter(one.decision.reason for one in record.evaluations if not one.decision.reuse)
     if reasons:
-        counted = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        counted = ", ".join(f"{reason_text(reason)} ({count})" for reason, count in reasons.most_common())
         lines.append(f"Computed because: {counted}.")
-    return "\n".join(lines + _advice(record))
+    return "\n".join([*lines, *map(sentence, advice(record))])

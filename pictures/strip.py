@@ -1,4 +1,4 @@
-"""The picture of a run: one cell per evaluation, and its predicted change against epsilon."""
+"""The picture of a run: one cell per evaluation, and its predicted error against the limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from ..caching.policy import Unit
 from ..caching.record import RunRecord
 from .canvas import COMPUTED, FAINT, REUSED, SCALE, TEXT, Chart, new_canvas, write
 
 WIDTH, RUN_HEIGHT = 760, 250
-SCORE_TITLE = "predicted change of the output since the last computed evaluation"
-PLANNED_TITLE = "predicted error of the result from reusing all since the last computed evaluation"
+TITLES = {
+    Unit.OUTPUT_CHANGE: "predicted change of the output since the last computed evaluation",
+    Unit.RESULT_ERROR: "predicted error of the result from reusing all since the last computed evaluation",
+}
 LEFT, RIGHT = 56, WIDTH - 16
 
 
@@ -41,12 +44,12 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
     for x, colour, label in ((RIGHT - 150, COMPUTED, "computed"), (RIGHT - 66, REUSED, "reused")):
         pen.rectangle(_scaled(x, top + 14, x + 10, top + 24), fill=colour)
         write(pen, (x + 15, top + 19), label, 11, FAINT, "lm")
-    budgets = [one.decision.budget for one in record.evaluations if one.decision.budget is not None]
+    limits = [one.decision.limit for one in record.evaluations if one.decision.limit is not None]
     highest = max([*record.scores, 1e-9])
-    ceiling = min(highest, 2.5 * max(budgets)) if budgets and max(budgets) > 0 else highest
+    ceiling = min(highest, 2.5 * max(limits)) if limits and max(limits) > 0 else highest
     chart = Chart((LEFT, top + 56, RIGHT, top + 186), (0, total), (0, ceiling * 1.08))
-    planned = record.predicted_error is not None
-    chart.frame(pen, PLANNED_TITLE if planned else SCORE_TITLE, 3)
+    unit = record.evaluations[-1].decision.unit if record.evaluations else Unit.OUTPUT_CHANGE
+    chart.frame(pen, TITLES[unit], 3)
     for index, one in enumerate(record.evaluations):
         colour = REUSED if one.decision.reuse else COMPUTED
         if one.decision.score is not None and not math.isnan(one.decision.score):
@@ -56,13 +59,12 @@ def _draw_run(pen: ImageDraw.ImageDraw, record: RunRecord, top: int) -> None:
         left, right = chart.place(index + 0.08, 0)[0], chart.place(index + 0.92, 0)[0]
         pen.rectangle([left, (top + 206) * SCALE, right, (top + 228) * SCALE], fill=colour)
     for index, one in enumerate(record.evaluations):
-        budget = one.decision.budget
-        if budget is not None and budget <= ceiling:
-            pen.line([chart.place(index, budget), chart.place(index + 1, budget)], TEXT, SCALE)
-    if budgets:
-        shown = "white line" if min(budgets) <= ceiling else "above everything shown"
-        line = f"whole run {max(budgets):.3g}" if planned else f"epsilon {record.config.epsilon:g}"
-        write(pen, (RIGHT, top + 46), f"{line}: {shown}", 10, FAINT, "rm")
+        limit = one.decision.limit
+        if limit is not None and limit <= ceiling:
+            pen.line([chart.place(index, limit), chart.place(index + 1, limit)], TEXT, SCALE)
+    if limits:
+        shown = "white line" if min(limits) <= ceiling else "above everything shown"
+        write(pen, (RIGHT, top + 46), f"limit {max(limits):.3g}: {shown}", 10, FAINT, "rm")
     write(pen, (LEFT, top + 232), "first evaluation", 10, FAINT)
     write(pen, (RIGHT, top + 232), "last evaluation", 10, FAINT, "ra")
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from sencache.caching.config import SenCacheConfig
-from sencache.caching.policy import Action, Decision, Reason
+from sencache.caching.policy import Action, Decision, Reason, Unit
 from sencache.caching.record import Evaluation, RunRecord
 
 FIRST = Decision(Action.COMPUTE, Reason.FIRST)
 OFF = Decision(Action.COMPUTE, Reason.OFF)
 
 
-def reused(score: float, budget: float = 0.1) -> Decision:
+def reused(score: float, limit: float = 0.1) -> Decision:
     """Return the decision to reuse at a score."""
-    return Decision(Action.REUSE, Reason.WITHIN_LIMIT, score, budget)
+    return Decision(Action.REUSE, Reason.WITHIN_LIMIT, score, limit)
 
 
-def over(score: float, budget: float = 0.1) -> Decision:
+def over(score: float, limit: float = 0.1) -> Decision:
     """Return the decision to compute because of a score."""
-    return Decision(Action.COMPUTE, Reason.OVER_LIMIT, score, budget)
+    return Decision(Action.COMPUTE, Reason.OVER_LIMIT, score, limit)
 
 
-def outside(score: float, budget: float = 0.1) -> Decision:
+def outside(score: float, limit: float = 0.1) -> Decision:
     """Return the decision to compute outside the range."""
-    return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, score, budget)
+    return Decision(Action.COMPUTE, Reason.OUTSIDE_RANGE, score, limit)
 
 
-def planned(score: float, budget: float = 0.1) -> Decision:
+def planned(score: float, limit: float = 0.1) -> Decision:
     """Return the decision to compute because the plan does."""
-    return Decision(Action.COMPUTE, Reason.PLANNED, score, budget)
+    return Decision(Action.COMPUTE, Reason.PLANNED, score, limit, Unit.RESULT_ERROR)
 
 
 def record(*decisions: Decision, seconds: tuple[float, ...] = (), epsilon=0.1, **fields) -> RunRecord:

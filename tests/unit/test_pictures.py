@@ -86,8 +86,8 @@ def test_a_score_far_over_epsilon_is_cut_off_so_that_the_others_can_be_told_apar
     assert bar_height(picture, 1, 4) == pytest.approx(0.05 / 0.25 / 1.08, abs=0.02)
 
 
-def test_epsilon_is_a_line_at_its_height_and_lower_in_the_strict_zone():
-    run = record(FIRST, over(0.2, budget=0.05), over(0.2), over(0.2))
+def test_the_limit_is_a_line_at_its_height_and_lower_in_the_strict_zone():
+    run = record(FIRST, over(0.2, limit=0.05), over(0.2), over(0.2))
     picture = draw_runs([run])
     lines = [
         [y for y in range(CHART_TOP * SCALE, CHART_BOTTOM * SCALE) if picture.getpixel((x, y)) == TEXT]
@@ -104,10 +104,10 @@ def test_epsilon_is_a_line_at_its_height_and_lower_in_the_strict_zone():
         record(FIRST),
         record(OFF, epsilon=0.0),
         record(FIRST, over(0.0), reused(0.0)),
-        record(FIRST, over(0.3, budget=0.0)),
+        record(FIRST, over(0.3, limit=0.0)),
         record(FIRST, *[reused(0.01)] * 299),
     ],
-    ids=["one evaluation", "off", "no change", "no budget", "three hundred"],
+    ids=["one evaluation", "off", "no change", "no limit", "three hundred"],
 )
 def test_records_with_little_to_show_are_drawn(run):
     picture = draw_runs([run])

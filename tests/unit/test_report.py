@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from sencache.caching.config import SenCacheConfig
+from sencache.caching.notes import Note
 from sencache.caching.policy import Action, Decision, Reason
 from sencache.caching.report import as_dict, as_text
 from sencache.tests.toy_records import FIRST, OFF, long_record, outside, over, planned, record, reused
@@ -53,15 +54,15 @@ def test_the_report_names_settings_and_table():
 def test_the_report_tells_the_predicted_changes():
     run = record(FIRST, reused(0.02), over(0.5), reused(0.06))
     assert lines_with(run, "Predicted change") == [
-        "Predicted change: 0.0200 to 0.5000, median 0.0600, against epsilon 0.1."
+        "Predicted change of the output: 0.0200 to 0.5000, median 0.0600, against epsilon 0.1."
     ]
-    assert lines_with(record(FIRST), "Predicted change") == ["Predicted change: nothing to compare."]
+    assert lines_with(record(FIRST), "Predicted") == ["Predicted error: nothing to compare."]
 
 
 def test_the_report_counts_why_evaluations_were_computed_most_frequent_first():
     run = record(FIRST, over(0.2), over(0.3), reused(0.05), outside(0.05), outside(0.05), outside(0.05))
     assert lines_with(run, "Computed because") == [
-        "Computed because: outside the start-end range (3), predicted change over epsilon (2), "
+        "Computed because: outside the start-end range (3), predicted error above the limit (2), "
         "first evaluation (1)."
     ]
 
@@ -69,14 +70,14 @@ def test_the_report_counts_why_evaluations_were_computed_most_frequent_first():
 def test_where_everything_was_too_far_the_advice_is_a_larger_epsilon():
     run = record(FIRST, over(0.32), over(0.25), over(0.4))
     assert lines_with(run, "Nothing was reused") == [
-        "Nothing was reused: the smallest predicted change was 0.2500; raise epsilon above it. "
+        "Nothing was reused: the smallest predicted error was 0.2500. Raise epsilon above it. "
         "Samplers that add noise at every step (SDE, ancestral, LCM) leave little to reuse."
     ]
 
 
 @pytest.mark.parametrize(
     "decisions",
-    [(FIRST, outside(0.01), outside(0.5)), (FIRST, over(0.05, budget=0.001), outside(0.02))],
+    [(FIRST, outside(0.01), outside(0.5)), (FIRST, over(0.05, limit=0.001), outside(0.02))],
     ids=["range", "strict"],
 )
 def test_where_epsilon_is_not_what_kept_it_from_reuse_the_advice_is_not_to_raise_it(decisions):
@@ -85,8 +86,8 @@ def test_where_epsilon_is_not_what_kept_it_from_reuse_the_advice_is_not_to_raise
 
 
 def test_where_evaluations_over_epsilon_were_left_the_strict_ones_do_not_count():
-    run = record(FIRST, over(0.05, budget=0.001), over(0.3))
-    assert "0.3000; raise epsilon" in as_text(run)
+    run = record(FIRST, over(0.05, limit=0.001), over(0.3))
+    assert "0.3000. Raise epsilon" in as_text(run)
 
 
 def test_missing_outputs_are_not_blamed_on_a_setting():
@@ -96,11 +97,11 @@ def test_missing_outputs_are_not_blamed_on_a_setting():
 
 def test_reuse_that_is_off_is_said_and_nothing_else_is_advised():
     text = as_text(record(OFF, OFF, epsilon=0.0))
-    assert "Reuse is off" in text and "raise epsilon" not in text and "little to gain" not in text
+    assert "Reuse is off" in text and "Raise epsilon" not in text and "little to gain" not in text
 
 
 def test_few_evaluations_are_said_to_gain_little_and_many_are_not():
-    assert "With 4 evaluations in all there is little to gain" in as_text(record(FIRST, *[reused(0.05)] * 3))
+    assert "With so few evaluations (4) there is little to gain" in as_text(record(FIRST, *[reused(0.05)] * 3))
     assert "little to gain" not in as_text(long_record())
 
 
@@ -110,8 +111,12 @@ def test_a_run_that_was_stopped_says_so():
 
 
 def test_notes_come_last():
-    run = record(FIRST, reused(0.05), notes=("The table is of another model.", "Really."))
-    assert as_text(run).splitlines()[-2:] == ["The table is of another model.", "Really."]
+    notes = (Note("embedded_differs", {"name": "mine.safetensors"}), Note("unguided", {"cfg": "5"}))
+    run = record(FIRST, reused(0.05), notes=notes)
+    differs, unguided = as_text(run).splitlines()[-2:]
+    assert "the local file 'mine.safetensors' holds another" in differs
+    assert "measured without guidance and this run has cfg 5:" in unguided
+    assert as_dict(run)["notes"][-2:] == [note.as_dict() for note in notes]
 
 
 def test_a_good_run_gets_no_advice():
@@ -145,23 +150,20 @@ def test_the_report_as_values_says_the_same():
         "seconds_computed": 2.0,
         "seconds_reused": 0.5,
         "seconds_saved": 3.0,
-        "reasons": {
-            "first evaluation": 1,
-            "predicted change within epsilon": 2,
-            "predicted change over epsilon": 1,
-        },
+        "reasons": {"first": 1, "within_limit": 2, "over_limit": 1},
         "planned": None,
         "predicted_error": None,
         "complete": True,
         "node_id": "7",
         "table": "wan21",
+        "notes": [{"code": "few_evaluations", "values": {"count": 4}}],
     }
     assert steps[3] == {
         "sigma": 0.25,
         "action": "compute",
-        "reason": "predicted change over epsilon",
+        "reason": "over_limit",
         "score": 0.2,
-        "budget": 0.1,
+        "limit": 0.1,
         "seconds": 2.0,
     }
     assert steps[0]["score"] is None and [step["action"] for step in steps[1:3]] == ["reuse", "reuse"]
@@ -192,8 +194,8 @@ def test_a_wished_speed_up_is_named_in_epsilons_place():
 def test_where_a_plan_reuses_nothing_the_report_names_the_error_that_a_reuse_would_leave():
     run = planned_run(FIRST, planned(0.09), planned(0.07), epsilon=0.001)
     assert lines_with(run, "Nothing was reused") == [
-        "Nothing was reused: a single reused evaluation would leave an error of 0.0700 or more; raise "
-        "epsilon above it, or wish for a speed-up."
+        "Nothing was reused: reusing a single evaluation would leave an error of 0.0700 or more. Raise "
+        "epsilon above that, or wish for a speed-up."
     ]
 
 
@@ -203,7 +205,7 @@ def test_values_are_json_even_of_a_run_whose_latent_was_not_finite(broken):
     values = json.loads(json.dumps(as_dict(run), allow_nan=False))
     assert values == as_dict(run)
     assert [step["score"] for step in values["steps"]] == [None, None, 0.3, 0.05]
-    assert "Predicted change: 0.0500 to 0.3000" in as_text(run)
+    assert "Predicted change of the output: 0.0500 to 0.3000" in as_text(run)
 
 
 def test_the_speed_up_is_rounded_as_the_browser_rounds_it():
@@ -214,12 +216,17 @@ def test_the_speed_up_is_rounded_as_the_browser_rounds_it():
 
 def test_a_broken_runs_numbers_are_left_out_of_json():
     told = as_dict(record(reused(math.nan, math.inf), reused(0.01), predicted_error=math.nan))
-    assert told["predicted_error"] is None and told["steps"][0]["budget"] is None
+    assert told["predicted_error"] is None and told["steps"][0]["limit"] is None
     json.dumps(told, allow_nan=False)
 
 
 def test_more_than_planned_is_explained():
     run = record(FIRST, reused(0.01), over(0.2), over(0.3), planned=1)
-    assert lines_with(run, "2 evaluations more than planned were computed: the latent moved further")
+    assert lines_with(run, "The run computed 2 more than planned: the latent moved further")
     assert not lines_with(record(FIRST, reused(0.01), planned=1), "more than planned")
     assert not lines_with(record(FIRST, reused(0.01), over(0.2)), "more than planned")
+
+
+def test_where_noise_kept_a_planned_run_from_reuse_no_larger_epsilon_is_advised():
+    text = as_text(planned_run(FIRST, over(0.2), over(0.3), planned(0.05)))
+    assert "The run computed 2 more than planned" in text and "Raise epsilon" not in text
