@@ -55,7 +55,7 @@ class Hold:
 
     def weights(self, times: Array, time: Array) -> Array:
         """Return 1 for the last output."""
-        found = np.zeros(np.broadcast_shapes(times.shape, (len(times), *np.shape(time))))
+        found = np.zeros((len(times), *np.broadcast_shapes(times.shape[1:], np.shape(time))))
         found[-1] = 1.0
         return found
 

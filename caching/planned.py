@@ -16,6 +16,7 @@ from .planning.points import RunPoints
 from .planning.search import BestPlans, Plan, even_plan
 from .planning.windows import window_errors
 from .policy import Action, Arrival, Decision, Handling, Reason, Unit
+from .simulate import decisions_of
 
 if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
@@ -59,8 +60,9 @@ class Planner:
         asked = HOLD_DENOISED if config.forecast == "hold" else FORECASTS[config.forecast]
         self._steps = len(points.sigmas)
         self._gain = points.error_gain
-        self._solve = lambda forecast: solver(config, zones, table, points, forecast)
-        self._extended = self._solve(asked)
+        self._run = (config, zones, table, points)
+        self._solver = solver
+        self._extended = solver(*self._run, asked)
         self._held = self._extended if asked is HOLD_DENOISED else None
 
     def of_count(self, count: int) -> Plan:
@@ -69,7 +71,7 @@ class Planner:
         if extended.error <= tuned.UNRELIABLE:
             return extended
         if self._held is None:
-            self._held = self._solve(HOLD_DENOISED)
+            self._held = self._solver(*self._run, HOLD_DENOISED)
         held = self._held.plan(count)
         if held.error <= tuned.UNFORESEEABLE:
             return held
@@ -121,6 +123,7 @@ class Planned:
         self._limit = max(limit, self.predicted_error)
         assert table.modes is not None, "a plan was made of them"
         self._measured: list[bool] = table.modes.covers(points.timesteps).tolist()
+        self._span = table.modes.span
         self._sigmas = -np.asarray(points.sigmas)
         self._importance: list[float] = (points.error_gain * points.importance).tolist()
         self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
@@ -139,8 +142,8 @@ class Planned:
         """Reuse what the plan reuses, unless the latent moves far more than any calibrated one did."""
         step = self._step(arrival.sigma)
         predicted = self._error(step)
-        if not self._reuses(step):
-            reason = self._why_computed(step, arrival.sigma)
+        reason = self._why_computed(step, arrival)
+        if reason is not None:
             return Decision(Action.COMPUTE, reason, predicted, self._limit, Unit.RESULT_ERROR)
         unexplained = self._unexplained_by(arrival)
         if unexplained > 0:
@@ -186,10 +189,14 @@ class Planned:
         inside = self._reference < step or self._following > self._reference + 1
         return inside and self._reference <= step < self._following
 
-    def _why_computed(self, step: int, sigma: float) -> Reason:
-        if not self._zones.allows_reuse(sigma):
+    def _why_computed(self, step: int, arrival: Arrival) -> Reason | None:
+        """Say why the plan computes an evaluation, None where it reuses it."""
+        low, high = self._span  # one within a step may lie beyond an end that the step has not reached
+        if not self._zones.allows_reuse(arrival.sigma):
             return Reason.OUTSIDE_RANGE
-        return Reason.PLANNED if self._measured[step] else Reason.UNMEASURED
+        if not (self._measured[step] and low <= arrival.timestep <= high):
+            return Reason.UNMEASURED
+        return None if self._reuses(step) else Reason.PLANNED
 
     def _error(self, step: int) -> float | None:
         """Return the predicted error (rms) of the finished latent if all up to a step were reused.
@@ -236,6 +243,23 @@ def make_policy(
     """Plan a run by epsilon, or by the wished speed-up in its place."""
     planner = Planner(config, zones, table, points, solver)
     wished = config.speed_up > 0
-    plan = planner.of_speed_up(config.speed_up) if wished else planner.of_error(config.epsilon)
     limit = tuned.WISHED_LIMIT if wished else config.epsilon
-    return Planned(config, plan, points, zones, table, limit)
+
+    def following(plan: Plan) -> Planned:
+        return Planned(config, plan, points, zones, table, limit)
+
+    def computed(plan: Plan) -> int:
+        return sum(not one.reuse for one in decisions_of(following(plan), table, points))
+
+    if not wished:
+        plan = planner.of_error(config.epsilon)
+    elif not points.evaluations:
+        plan = planner.of_speed_up(config.speed_up)
+    else:  # a planned step may cost several evaluations, or none
+        most = evaluations_for(config.speed_up, len(points.evaluations))
+        plans = [planner.of_count(count) for count in range(len(points.sigmas), 0, -1)]
+        plan = next((one for one in plans if computed(one) <= most), plans[-1])
+    policy = following(plan)
+    if points.evaluations:
+        policy.planned = computed(plan)
+    return policy

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..calibration.table import SensitivityTable
-from .notes import Note
+from .notes import Note, Value
 from .planned import FEWEST, evaluations_for
 from .planning.points import RunPoints
 from .policy import Policy
@@ -35,8 +35,8 @@ def _of_plan(
         unmeasured = int((~table.modes.covers(points.timesteps)).sum())
         if unmeasured:
             yield Note("unmeasured", {"count": unmeasured})
-    total = len(points.sigmas)
+    total = len(points.arrivals)
     if config.speed_up > 0 and total / planned < config.speed_up * (1 - 1e-9):
         least = planned == evaluations_for(config.speed_up, total) == min(FEWEST, total)
-        values = {"wished": f"{config.speed_up:g}", "count": planned, "total": total}
+        values: dict[str, Value] = {"wished": f"{config.speed_up:g}", "count": planned, "total": total}
         yield Note("wish_raised" if least else "wish_limited", values)

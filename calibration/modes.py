@@ -61,12 +61,17 @@ class OutputModes:
         beyond = (times.numpy() - inside)[:, None]
         return torch.from_numpy(spline(inside) + beyond * spline(inside, 1))
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """The lowest and the highest model time that counts as measured: a margin around the knots."""
+        first, last = float(self.timestep[0]), float(self.timestep[-1])
+        return last - MARGIN * (first - last), first + MARGIN * (first - last)
+
     def covers(self, timesteps: Sequence[float]) -> Tensor:
-        """Tell of each model time whether it was measured: between the first and the last knot, `[K]`."""
+        """Tell of each model time whether it was measured, `[K]`."""
+        low, high = self.span
         times = torch.as_tensor(timesteps, dtype=torch.float64)
-        first, last = self.timestep[0].double(), self.timestep[-1].double()
-        tolerance = MARGIN * (first - last)
-        return (times <= first + tolerance) & (times >= last - tolerance)
+        return (times >= low) & (times <= high)
 
     def merged(self, own: int, other: OutputModes, others: int) -> OutputModes:
         """Return the modes of `own` samples measured here and `others` in another, on the same knots."""

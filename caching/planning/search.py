@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -21,10 +22,14 @@ from .windows import Windows
 class Plan(Protocol):
     """The evaluations that a run computes: `count` of them, for a predicted `error` (rms) of the result."""
 
-    forecast: Forecast
-    windows: Windows
-    count: int
-    error: float
+    @property
+    def forecast(self) -> Forecast: ...
+    @property
+    def windows(self) -> Windows: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def error(self) -> float: ...
 
     def next_computed(self, k: int, distance: int, left: int) -> int:
         """Return the evaluation to compute after `k`, the number of evaluations where none is.
@@ -49,7 +54,8 @@ class BestPlans:
 
     A state is the last computed evaluation `k` and the stride to the one before. `_costs [K + 1, strides]` is
     the least squared error of what follows with as many evaluations as were added last, and `_steps[c - 1]
-    [K, strides]` the distance to the next computed one when `c` evaluations, k among them, are left.
+    [K, strides]` the distance to the next computed one when `c` evaluations, k among them, are left. Several
+    threads may ask at once.
     """
 
     windows: Windows
@@ -57,6 +63,7 @@ class BestPlans:
     errors: list[float] = field(default_factory=list)
     _steps: list[Array] = field(default_factory=list)
     _costs: Array | None = None
+    _adding: Lock = field(default_factory=Lock, repr=False)
 
     @property
     def most(self) -> int:
@@ -65,8 +72,9 @@ class BestPlans:
 
     def error(self, count: int) -> float:
         """Return the predicted error (rms) of the best plan of `count` evaluations, infinite for none."""
-        while len(self.errors) < count:
-            self._add_one()
+        with self._adding:
+            while len(self.errors) < count:
+                self._add_one()
         return self.errors[count - 1]
 
     def _add_one(self) -> None:
@@ -118,7 +126,7 @@ class BestPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvenPlan:
-    """Computes evaluations at even distances, more of them where reuse is forbidden.
+    """Computes evaluations at even distances, as far as reuse is allowed.
 
     Held outputs between them give what a sampler of `count` steps gives.
     """
@@ -139,14 +147,15 @@ class EvenPlan:
 
 
 def even_plan(forecast: Forecast, windows: Windows, count: int) -> EvenPlan:
-    """Spread `count` evaluations evenly, as far as reuse is allowed in between."""
+    """Spread `count` evaluations, a number that the windows allow, evenly over where reuse is allowed."""
     steps = len(windows.errors)
-    wished = {index * steps // count for index in range(count)} | {steps}
-    computed, k, distance, error = [], 0, 0, 0.0
-    while k < steps:
-        computed.append(k)
-        furthest = min(windows.longest, min(one for one in wished if one > k) - k)
-        own = windows.errors[k, windows.stride(distance)]
-        distance = int(np.flatnonzero(np.isfinite(own[: furthest + 1]))[-1])
-        k, error = k + distance, error + float(own[distance])
+    single = np.isfinite(windows.errors[:-1, 0, 2:3]).any(axis=-1)  # may the next one alone be reused?
+    reusable = 1 + np.flatnonzero(single)
+    parts = count - (steps - len(reusable)) + 1  # into which the computed ones divide that stretch
+    inside = np.arange(1, parts) * (len(reusable) + 1) // max(1, parts) - 1
+    computed = np.setdiff1d(np.arange(steps), np.delete(reusable, inside)).tolist()
+    error, distance = 0.0, 0
+    for k, following in zip(computed, [*computed[1:], steps], strict=True):
+        error += float(windows.errors[k, windows.stride(distance), following - k])
+        distance = following - k
     return EvenPlan(forecast, windows, tuple(computed), math.sqrt(error))

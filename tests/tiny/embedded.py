@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from latents import prompt_embedding
 from sencache.caching.config import SenCacheConfig, Zones
-from sencache.caching.plan import follower
-from sencache.caching.points import RunPoints, step_weights
+from sencache.caching.forecast import Space
+from sencache.caching.planning.points import RunPoints, step_weights
 from sencache.caching.record import RunRecord
+from sencache.caching.rules import policy_for
 from sencache.caching.run import SamplingRun
 from sencache.calibration.estimator import TrajectoryProbe
 from sencache.calibration.table import SensitivityTable
@@ -86,12 +87,18 @@ class Evaluator:
         if self.run is not None:
             decision = self.run.begin(x, torch.tensor([sigma]), timestep)
             if decision.reuse:
-                return [self.run.serve(branch, x.device) for branch in BRANCHES]
+                return [self._served(self.run, branch, x, sigma) for branch in BRANCHES]
         outputs = list(self.model(x.repeat(2, 1, 1, 1, 1), timestep.repeat(2), self.context()).chunk(2))
-        if self.run is not None and self.run.config.reuses:
+        if self.run is not None:
+            raw = self.run.space is Space.RAW
             for branch, output in zip(BRANCHES, outputs, strict=True):
-                self.run.store(branch, output.clone())
+                self.run.store(branch, output if raw else x - sigma * output)
         return outputs
+
+    def _served(self, run: SamplingRun, branch: str, x: Tensor, sigma: float) -> Tensor:
+        """Return a branch's forecast raw output."""
+        output = run.serve(branch, x.device)
+        return output if run.space is Space.RAW else (x - output) / sigma
 
     def velocity(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return the guided velocity and the positive and negative branch's own, all of `x`'s shape."""
@@ -128,13 +135,12 @@ def sample(
     """Sample one clip; with settings and a table it reuses, and the run's record comes back too."""
     run = None
     if config is not None and table is not None:
-        planned = config.reuses and config.rule == "plan"
-        follow = follower(config, zones(config), table, points(steps, cfg)) if planned else None
-        run = SamplingRun(config, table, zones(config), progress=progress, follow=follow)
+        policy = policy_for(config, zones(config), table, points(steps, cfg))
+        run = SamplingRun(policy, axis=progress)
     x = noise(seed)
     for _, _, _, x in euler(Evaluator(model, prompt, cfg, run), x, schedule(steps)):
         pass
-    return x, None if run is None or config is None else RunRecord(config, run.finish())
+    return x, None if run is None else RunRecord(run.policy.config, run.finish())
 
 
 @torch.no_grad()
