@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 SAMPLERS = "Samplers and schedulers"
 INTRODUCTION = """# What works: every way of sampling, host by host
 
@@ -27,21 +28,37 @@ PSNR says that nothing broke, not what a real model gains.
 """
 
 
-def _run(row: dict[str, Any], setting: str) -> str:
-    run = row.get(setting)
-    if run is None:
+def kept(file: str, judged: Row) -> Row:
+    """Return what this page needs of a case that a module's file listed.
+
+    For each setting the evaluations that were computed, all of them, and PSNR in dB. A text is kept where it
+    tells why a case did not pass.
+    """
+    row = {"file": file, "group": judged["group"], "name": judged["name"], "outcome": judged["outcome"]}
+    if "zero" in judged:
+        row["exact"] = judged["zero"]["identical"]
+    for setting in ("default", "half"):
+        if setting in judged:
+            run = judged[setting]
+            psnr = None if run["psnr"] is None else round(run["psnr"], 4)
+            row[setting] = [run["nfe"], run["evaluations"], psnr]
+    return row if row["outcome"] == "ok" else {**row, "text": judged["text"]}
+
+
+def _run(row: Row, setting: str) -> str:
+    if setting not in row:
         return ""
-    quality = "= result" if run["psnr"] is None else f"{run['psnr']:.1f} dB"
-    return f"{run['nfe']} of {run['evaluations']}, {quality}"
+    nfe, evaluations, psnr = row[setting]
+    return f"{nfe} of {evaluations}, {'= result' if psnr is None else f'{psnr:.1f} dB'}"
 
 
-def _cells(row: dict[str, Any] | None) -> str:
+def _cells(row: Row | None) -> str:
     if row is None:
         return "not run | | "
     if row["outcome"] == "ok":
         return f"exact | {_run(row, 'default')} | {_run(row, 'half')}"
-    if row["outcome"] == "failed" and "zero" in row:
-        exact = "exact" if row["zero"]["identical"] else "**not exact**"
+    if row["outcome"] == "failed" and "exact" in row:
+        exact = "exact" if row["exact"] else "**not exact**"
         return f"**failed**: {exact} | {_run(row, 'default')} | {_run(row, 'half')}"
     return f"{row['outcome']}: {row['text'].replace('|', '/')} | | "
 
@@ -57,7 +74,7 @@ def _summary(hosts: dict[str, Rows]) -> list[str]:
 
 
 def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
-    found: dict[str, dict[str, dict[str, Any]]] = {version: {} for version in hosts}
+    found: dict[str, dict[str, Row]] = {version: {} for version in hosts}
     for version, rows in hosts.items():
         found[version] = {row["name"]: row for row in rows if row["group"] == group}
     names = list(dict.fromkeys(name for rows in found.values() for name in rows))
@@ -95,8 +112,8 @@ def _pairs(rows: Rows) -> str:
     if not passed:
         return f"{said} | "
     runs = [row["default"] for row in passed]
-    share = median(run["nfe"] / run["evaluations"] for run in runs)
-    quality = [run["psnr"] for run in runs if run["psnr"] is not None]
+    share = median(nfe / evaluations for nfe, evaluations, _ in runs)
+    quality = [psnr for _, _, psnr in runs if psnr is not None]
     shown = f", {median(quality):.1f} dB" if quality else ", = result"
     return f"{said} | {share:.0%} computed{shown}"
 

@@ -3,8 +3,8 @@
     python tests/compatibility/run.py --hosts FOLDER [FOLDER ...]
 
 Each folder is a ComfyUI; the environment must hold its requirements. Interrupted, it goes on from the
-finished cases when called again; `--again` judges those anew. Writes `results/<version>.json` per host and
-`results/compatibility.md`. Ends with 1 where a case failed.
+finished cases when called again; `--again` judges those anew. Writes `results/<version>.json` per host, a
+line for each case, and `results/compatibility.md`. Where a case failed, prints its whole row and ends with 1.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-from page import write_page
-from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
+sys.path[1:1] = [str(HERE.parent / "support")]
+
+from page import Row, kept, write_page  # noqa: E402
+from rows import read_rows, write_rows  # noqa: E402 - its folder has just been put on the path
+from tqdm import tqdm  # noqa: E402
+
 RESULTS = HERE / "results"
 GROUPS = ("architectures", "guidance", "conditioning", "handling", "every_sampler")
 
@@ -34,8 +36,11 @@ def version_of(host: Path) -> str:
     return found.group(1)
 
 
-def walk(host: Path, group: str, named: str, rows: dict[str, dict[str, Any]], file: Path) -> bool:
-    """Judge a group's open cases in a process of its own, keeping every row; tell whether it ended."""
+def walk(host: Path, group: str, named: str, rows: dict[str, Row], file: Path) -> bool:
+    """Judge a group's open cases in a process of its own, keeping every row; tell whether it ended.
+
+    A case that is judged anew stays where it is in the file.
+    """
     done = [row["name"] for row in rows.values() if row["file"] == group and not row.get("again")]
     command = [sys.executable, str(HERE / "worker.py"), group, named]
     environment = {**os.environ, "COMFYUI_PATH": str(host), "OMP_NUM_THREADS": "1"}
@@ -53,16 +58,17 @@ def walk(host: Path, group: str, named: str, rows: dict[str, dict[str, Any]], fi
                 for row in gone:
                     del rows[f"{row['group']}: {row['name']}"]
             if line.startswith("ROW "):
-                row = {"file": group, **json.loads(line[4:])}
+                row = kept(group, json.loads(line[4:]))
                 rows[f"{row['group']}: {row['name']}"] = row
-                kept = [{key: row[key] for key in row if key != "again"} for row in rows.values()]
-                file.write_text(json.dumps(kept, indent=1) + "\n")
+                if row["outcome"] == "failed":
+                    tqdm.write(line[4:])
+                write_rows(file, ({key: one[key] for key in one if key != "again"} for one in rows.values()))
     return finished
 
 
-def load(file: Path) -> dict[str, dict[str, Any]]:
+def load(file: Path) -> dict[str, Row]:
     """Load the rows that are there already."""
-    rows = json.loads(file.read_text()) if file.exists() else []
+    rows = read_rows(file)[0] if file.exists() else []
     return {f"{row['group']}: {row['name']}": row for row in rows}
 
 
