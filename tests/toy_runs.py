@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
-from sencache.caching.points import RunPoints
+from sencache.caching.forecast import Space
+from sencache.caching.planning.points import RunPoints
 from sencache.caching.policy import Decision
+from sencache.caching.rules import policy_for
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import SensitivityTable
 from torch import Tensor
 
 JOINT = {"rule": "joint", "max_reuse": 10}
 EVERYWHERE = Zones(start_sigma=math.inf, end_sigma=-1.0, strict_sigma=math.inf)
+NOWHERE = RunPoints((), (), (), (), (), cfg=1.0)  # rules that decide by epsilon plan nothing
 
 
 def flat_table(**values: float) -> SensitivityTable:
@@ -26,7 +29,8 @@ def flat_table(**values: float) -> SensitivityTable:
 
 def run_of(table: SensitivityTable, zones: Zones = EVERYWHERE, clock=lambda: 0.0, **settings) -> SamplingRun:
     """Return a fresh run with the given settings; the joint rule unless they name another."""
-    return SamplingRun(SenCacheConfig(**{**JOINT, **settings}), table, zones, clock)
+    config = SenCacheConfig(**{**JOINT, **settings})
+    return SamplingRun(policy_for(config, zones, table, NOWHERE), config.cache_device, clock=clock)
 
 
 def points_at(sigmas: Sequence[float], timesteps: Sequence[float], cfg: float = 1.0) -> RunPoints:
@@ -62,9 +66,11 @@ def euler(network, x: Tensor, sigmas: list[float], run: SamplingRun | None = Non
     for sigma, following in zip(sigmas, sigmas[1:], strict=False):
         if run is not None and begin(run, x, sigma).reuse:
             velocity = run.serve("cond", x.device)
+            if run.space is Space.DENOISED:
+                velocity = (x - velocity) / sigma
         else:
             velocity = network(x, 1000 * sigma)
             if run is not None:
-                run.store("cond", velocity)
+                run.store("cond", velocity if run.space is Space.RAW else x - sigma * velocity)
         x = x + (following - sigma) * velocity
     return x
