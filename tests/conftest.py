@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("tiny", "support", "compatibility", "survival")
+FOLDERS = ("tiny", "support", "compatibility", "survival", "benchmarks")
 HOST_FOLDERS = (ROOT / "tests" / "host", ROOT / "tests" / "e2e")
 REQUIRE_HOST = "SENCACHE_REQUIRE_HOST"
 

@@ -25,7 +25,18 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
 
-from results_page import OWN_VARIANTS, write_page  # noqa: E402
+from comparison_points import (  # noqa: E402
+    OWN_VARIANTS,
+    Found,
+    Missing,
+    from_rows,
+    keep_others,
+    points_of,
+    rows_of,
+)
+from results_page import main_ways, page  # noqa: E402
+from results_plots import plot  # noqa: E402
+from rows import read_rows, write_rows  # noqa: E402
 from settings import methods, ways  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
@@ -103,6 +114,17 @@ def perform(task: Task, arguments: argparse.Namespace) -> str | None:
     return None
 
 
+def write_results(found: Found, missing: Missing, machine: str, clips: int, folder: Path) -> None:
+    """Write the points, the page that shows them, and its plots."""
+    folder.mkdir(exist_ok=True)
+    rows = rows_of(found, missing)
+    write_rows(folder / "comparison.json", rows, machine=machine, clips=clips)
+    (folder / "comparison.md").write_text(page(found, missing, machine, clips))
+    main = main_ways(found)
+    plot(main, "psnr", "PSNR against the uncached clip, dB", folder / "comparison_psnr.png")
+    plot(main, "lpips", "LPIPS against the uncached clip", folder / "comparison_lpips.png")
+
+
 def main() -> None:
     """Run what is not done yet, then write the page."""
     parser = argparse.ArgumentParser(
@@ -120,9 +142,9 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     listed = tasks(arguments.models)
-    kept_ways: list[dict[str, Any]] = []
+    earlier: tuple[Found, Missing] = {}, {}
     if arguments.keep is not None:
-        kept_ways = json.loads(arguments.keep.read_text())["ways"]
+        earlier = from_rows(read_rows(arguments.keep)[0])
         listed = [task for task in listed if task.name in ("uncached", OURS)]
     open_tasks = (
         [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
@@ -142,10 +164,12 @@ def main() -> None:
     kept = [one.path(arguments.work) for one in listed if one.path(arguments.work).exists()]
     finished_tasks = [json.loads(path.read_text()) for path in kept]
     machine = f"{platform.machine()} CPU, one thread a process, {arguments.processes} processes at a time"
-    if kept_ways:
+    if arguments.keep is not None:
         machine += "; everything but ours kept from an earlier run of the command on the same kind of machine"
     machine += f". {arguments.note}" if arguments.note else ""
-    write_page(finished_tasks, machine, arguments.clips, HERE / "results", kept_ways)
+    found, missing = points_of(finished_tasks)
+    keep_others(found, missing, earlier)
+    write_results(found, missing, machine, arguments.clips, HERE / "results")
     sys.exit(1 if failed else 0)
 
 

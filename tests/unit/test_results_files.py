@@ -6,10 +6,15 @@ from pathlib import Path
 
 import page
 import pytest
+import results_page
+from comparison_points import from_rows, keep_others, points_of, rows_of
 from rows import read_rows, write_rows
 
 TESTS = Path(__file__).resolve().parents[1]
-COMPATIBILITY = TESTS / "compatibility" / "results"
+COMPATIBILITY, BENCHMARKS = TESTS / "compatibility" / "results", TESTS / "benchmarks" / "results"
+COMPARISON = BENCHMARKS / "comparison.json"
+WAY = {"model": "wan", "sampler": "euler", "cfg": 5.0, "steps": 50}
+METRICS = {"psnr": 40.0, "ssim": 0.9, "ms_ssim": 0.9, "lpips": 0.1, "temporal": 0.2}
 RUN = {"nfe": 9, "evaluations": 12, "honest": True, "finite": True, "identical": False, "psnr": 64.25918}
 EXACT = {**RUN, "nfe": 12, "identical": True, "psnr": None}
 
@@ -59,7 +64,53 @@ def test_the_compatibility_page_is_what_its_files_say(tmp_path):
     assert (tmp_path / "page.md").read_bytes() == (COMPATIBILITY / "compatibility.md").read_bytes()
 
 
-@pytest.mark.parametrize("file", sorted(COMPATIBILITY.glob("*.json")), ids=lambda file: file.stem)
+def measured(method: str, seconds: float, psnr: float) -> dict:
+    """Two clips of a setting, the second one 10 dB worse and one evaluation more than was planned."""
+    clips = [
+        {**METRICS, "psnr": value, "nfe": nfe, "evaluations": 50, "seconds": seconds, "planned": 20}
+        for value, nfe in ((psnr, 20.0), (psnr - 10, 25.0))
+    ]
+    return {"method": method, "setting": {"label": "s"}, "distance": 0.5, "clips": clips}
+
+
+def test_a_point_is_the_mean_of_its_clips_with_the_worst_and_the_share_of_the_time():
+    rows = [measured("uncached", 4.0, 60.0), measured("SenCache", 1.0, 50.0)]
+    found, _ = points_of([{**WAY, "rows": rows}])
+    [point] = found["wan", "euler", 5.0, 50]["SenCache"]
+    assert point == pytest.approx(
+        {**METRICS, "setting": "s", "nfe": 22.5, "psnr": 45.0, "worst_psnr": 40.0, "distance": 0.5}
+        | {"time": 0.25, "plan_error": 0.1}
+    )
+
+
+def test_points_and_what_did_not_run_come_back_from_their_rows():
+    rows = [measured("uncached", 4.0, 60.0), {"method": "TeaCache", "not_running": "no\nreason" * 40}]
+    found, missing = points_of([{**WAY, "rows": rows}])
+    assert from_rows(rows_of(found, missing)) == (found, missing)
+
+
+def test_an_earlier_comparison_gives_the_peers_and_not_ours():
+    new, old = ({**WAY, "rows": [measured(*one) for one in ours]} for ours in (
+        [("uncached", 4.0, 60.0), ("SenCache", 1.0, 50.0)],
+        [("uncached", 8.0, 59.0), ("SenCache", 1.0, 30.0), ("EasyCache", 4.0, 35.0)],
+    ))  # fmt: skip
+    found, missing = points_of([new])
+    keep_others(found, missing, points_of([old]))
+    [methods] = found.values()
+    assert {name: (one["time"], one["psnr"]) for name, [one] in methods.items()} == {
+        "uncached": (1.0, 55.0), "SenCache": (0.25, 45.0), "EasyCache": (0.5, 30.0),
+    }  # fmt: skip
+
+
+def test_the_comparisons_page_is_what_its_file_says():
+    rows, about = read_rows(COMPARISON)
+    text = results_page.page(*from_rows(rows), **about)
+    assert text.encode() == (BENCHMARKS / "comparison.md").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "file", [*sorted(COMPATIBILITY.glob("*.json")), COMPARISON], ids=lambda file: file.stem
+)
 def test_a_file_of_rows_is_what_writing_its_rows_again_gives(file, tmp_path):
     rows, about = read_rows(file)
     write_rows(tmp_path / "again.json", rows, **about)
