@@ -7,22 +7,15 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
+from ..caching.notes import Note
 from ..caching.record import RunRecord
 from ..caching.report import as_text
+from ..caching.sentences import sentence
 from ..pictures.strip import draw_nothing, draw_runs
 from .host.api import aliases, as_image
 from .host.queued_graph import samplers_before
 from .host.wrappers import KEY
 from .panel.shown import as_shown
-
-NOT_PATCHED = (
-    "This model is not patched (SenCache Model Patch is bypassed, or another model is connected here), so "
-    "every step was computed."
-)
-NOT_SAMPLED = (
-    "No sampler before this node ran with the patched model, so every step was computed. Connect the patched "
-    "model to the sampler as well."
-)
 
 
 class SenCacheStats(io.ComfyNode):
@@ -65,14 +58,12 @@ class SenCacheStats(io.ComfyNode):
         sink = model.get_attachment(KEY)
         samplers = samplers_before(cls.hidden.prompt or {}, cls.hidden.unique_id)
         records = [] if sink is None else relevant(list(sink.records), samplers)
-        if not records:
-            text = NOT_PATCHED if sink is None else NOT_SAMPLED
-            image = as_image(draw_nothing(text))
-        else:
-            text = "\n\n".join(as_text(record) for record in records)
-            image = as_image(draw_runs(records))
+        notes = [] if records else [Note("not_patched" if sink is None else "not_sampled")]
+        text = "\n\n".join([*map(sentence, notes), *map(as_text, records)])
+        image = as_image(draw_runs(records) if records else draw_nothing(text))
         shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
         shown["sencache"] = [as_shown(record) for record in records]
+        shown["sencache_notes"] = [note.as_dict() for note in notes]
         return io.NodeOutput(samples, image, text, ui=shown)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..caching.config import SenCacheConfig
+from ..caching.notes import Note
 from ..calibration.files import naming
 from ..calibration.table import SensitivityTable, TableError
 from .host.accelerators import refuse_other_accelerator
@@ -165,7 +166,7 @@ class SenCacheModelPatch(io.ComfyNode):
         if not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)
         notes = (*chosen.notes, *_notes(chosen.table, rule))
-        used = {"table": chosen.name, "source": chosen.source, "notes": list(chosen.notes)}
+        used = {"table": chosen.name, "source": chosen.source}
         patch = Patch(config, chosen.table, chosen.name, notes)
         return io.NodeOutput(patch.apply(model), ui={"sencache": [used]})
 
@@ -198,7 +199,5 @@ def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> Non
         )
 
 
-def _notes(table: SensitivityTable, rule: str) -> tuple[str, ...]:
-    if rule == "joint" and table.mean("alignment") is None:
-        return ("This table does not hold the alignment, so the joint rule works as the paper's.",)
-    return ()
+def _notes(table: SensitivityTable, rule: str) -> tuple[Note, ...]:
+    return (Note("no_alignment"),) if rule == "joint" and table.mean("alignment") is None else ()

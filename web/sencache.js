@@ -2,9 +2,11 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { begin } from "./lib/ask.js";
+import { learn } from "./lib/texts.js";
 import { addCacheStatsPanel, tookStep } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews } from "./panels/calibrate.js";
-import { addModelPatchPanel, watch } from "./panels/model_patch.js";
+import { addModelPatchPanel, offer, watch } from "./panels/model_patch.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
 const PANELS = {
@@ -15,6 +17,12 @@ const PANELS = {
 
 app.registerExtension({
   name: "sencache.panels",
+  /** ComfyUI waits for this, and makes its first node later. */
+  async init() {
+    const { texts, presets } = await begin();
+    learn(texts);
+    offer(presets);
+  },
   setup() {
     api.addEventListener("sencache.run", (/** @type {CustomEvent} */ event) => tookStep(event.detail));
     api.addEventListener("sencache.calibration", (/** @type {CustomEvent} */ event) => tookNews(event.detail));

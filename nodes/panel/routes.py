@@ -1,4 +1,4 @@
-"""What the browser may ask the server: plans, the tables there are, a table as text and back.
+"""What the browser may ask the server: the panels' texts and presets, plans, a table as text and back.
 
 The server has no accounts, so a question carries no path, only names inside the table folders; writing needs
 a POST from the server's own pages.
@@ -6,7 +6,6 @@ a POST from the server's own pages.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import urllib.parse
@@ -15,33 +14,40 @@ from typing import Any
 
 from aiohttp import web
 
+from ...caching.notes import Note
+from ...caching.sentences import NotedError, texts
 from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
+from ..refusals import NotedTableError, problem
 from ..tables import files as table_files
 from ..tables.embedded import MAX_TEXT, condensed, from_text, name_of, to_text
-from .preview import answer, load_named, presets, summary
+from .desk import Desk, Work
+from .preview import answer, load_named, presets
 from .question import QuestionError
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY = MAX_TEXT + 64 * 1024
-MAX_LISTED = 500
-Work = Callable[[dict[str, Any]], dict[str, Any]]
+MAX_ASKER = 64
 
 
 def add_routes(routes: web.RouteTableDef) -> None:
     """Add the pack's routes to the server's, once."""
     if any(getattr(route, "path", "") == "/sencache/plan" for route in routes):
         return
-    routes.get("/sencache/tables")(_get(lambda question: list_tables()))
-    routes.post("/sencache/plan")(_post(answer))
-    routes.post("/sencache/embed")(_post(embed))
-    routes.post("/sencache/save")(_post(save_embedded))
+    desk = Desk()
+    routes.get("/sencache/panels")(_panels)
+    routes.post("/sencache/plan")(_post(desk, answer))
+    routes.post("/sencache/embed")(_post(desk, embed))
+    routes.post("/sencache/save")(_post(desk, save_embedded))
 
 
-def list_tables() -> dict[str, Any]:
-    """List the tables, and the presets of the panel."""
-    return {"tables": [summary(name) for name in table_files.names()[:MAX_LISTED]], "presets": presets()}
+async def _panels(request: web.Request) -> web.Response:
+    """Answer what the panels need before they are built: every language's texts, and the presets.
+
+    ComfyUI's own /i18n has the texts too, but beside all those of every installed pack.
+    """
+    return web.json_response({"texts": texts(), "presets": presets()})
 
 
 def embed(question: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +55,7 @@ def embed(question: dict[str, Any]) -> dict[str, Any]:
     name = question.get("table")
     if not isinstance(name, str):
         raise QuestionError("table must be a name")
-    return {"text": to_text(load_named(name), name), "name": name}
+    return {"text": to_text(load_named(name), name)}
 
 
 def save_embedded(question: dict[str, Any]) -> dict[str, Any]:
@@ -62,10 +68,7 @@ def save_embedded(question: dict[str, Any]) -> dict[str, Any]:
     if target.path.exists():
         if _same(table, target):
             return {"name": target.name, "there": True}
-        raise TableError(
-            f"models/{table_files.FOLDER} already has another table named '{target.name}'; "
-            "rename that one first"
-        )
+        raise NotedTableError(Note("table_exists", {"name": target.name}))
     tables.save(table, target.path)
     return {"name": target.name, "there": False}
 
@@ -77,29 +80,30 @@ def _same(table: SensitivityTable, target: table_files.SaveTarget) -> bool:
         return False
 
 
-def _get(work: Work) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handler(request: web.Request) -> web.Response:
-        return await _worked(work, {})
-
-    return handler
-
-
-def _post(work: Work) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _post(desk: Desk, work: Work) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
         if not same_origin(request.headers):
-            return web.json_response({"problem": "this page may not ask that"}, status=403)
+            return _refused(403, "this page may not ask that")
         body = await _limited(request)
         if body is None:
-            return web.json_response({"problem": "the question is too long"}, status=413)
+            return _refused(413, "the question is too long")
         try:
             question = json.loads(body)
         except (ValueError, RecursionError):
             question = None
         if not isinstance(question, dict):
-            return web.json_response({"problem": "the question is not JSON"}, status=400)
-        return await _worked(work, question)
+            return _refused(400, "the question is not JSON")
+        asker = question.pop("asker", None)
+        if asker is not None and not (isinstance(asker, str) and len(asker) <= MAX_ASKER):
+            return _refused(400, "asker is not a short text")
+        return await _answered(desk, work, question, asker, lambda: request.transport is None)
 
     return handler
+
+
+def _refused(status: int, why: str) -> web.Response:
+    """Refuse a question that no panel asks."""
+    return web.json_response({"problem": problem(ValueError(why))}, status=status)
 
 
 async def _limited(request: web.Request) -> bytes | None:
@@ -112,16 +116,19 @@ async def _limited(request: web.Request) -> bytes | None:
     return bytes(body)
 
 
-async def _worked(work: Work, question: dict[str, Any]) -> web.Response:
-    """Answer beside the event loop. What a person can mend is a `problem` in an ordinary answer."""
+async def _answered(
+    desk: Desk, work: Work, question: dict[str, Any], asker: str | None, gone: Callable[[], bool]
+) -> web.Response:
+    """Answer a question. What a person can mend is a `problem` in an ordinary answer."""
     try:
-        found = await asyncio.get_running_loop().run_in_executor(None, work, question)
+        found = await desk.ask(work, question, asker, gone)
     except QuestionError as error:
-        return web.json_response({"problem": str(error)}, status=400)
-    except TableError as error:
-        found = {"problem": f"{str(error).rstrip('.')}."}
+        return _refused(400, str(error))
+    except (TableError, NotedError) as error:
+        found = {"problem": problem(error)}
     except OSError as error:  # its own text holds whole paths
-        found = {"problem": f"The disk refused: {error.strerror or type(error).__name__}."}
+        why = error.strerror or type(error).__name__
+        found = {"problem": problem(Note("disk_refused", {"why": why}))}
     return web.json_response(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from ...caching.notes import Note
 from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
 from . import files as table_files
@@ -23,7 +24,7 @@ class Choice:
     table: SensitivityTable
     name: str
     source: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def file_choice(name: str) -> Choice:
@@ -46,8 +47,7 @@ def embedded_choice(text: str, selected: str) -> Choice | None:
         return Choice(embedded, name, EMBEDDED)
     if condensed(local, name) == condensed(embedded, name):
         return Choice(local, name, FILE)
-    note = f"The table embedded in the workflow was used; the local file '{name}' holds another one."
-    return Choice(embedded, name, EMBEDDED, (note,))
+    return Choice(embedded, name, EMBEDDED, (Note("embedded_differs", {"name": name}),))
 
 
 def _local(name: str) -> SensitivityTable | None:

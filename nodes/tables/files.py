@@ -14,8 +14,10 @@ from pathlib import Path
 
 import folder_paths
 
+from ...caching.notes import Note
 from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
+from ..refusals import NotedTableError
 
 FOLDER = "sencache"
 EXTENSION = ".safetensors"
@@ -46,16 +48,14 @@ def path_of(name: str) -> Path:
     plausible = plain and name.endswith(EXTENSION)
     found = folder_paths.get_full_path(FOLDER, name) if plausible else None
     if found is None:
-        raise TableError(
-            f"there is no sensitivity table '{shown}' in models/{FOLDER}; measure one with SenCache Calibrate"
-        )
+        raise NotedTableError(Note("table_gone", {"name": shown}))
     real = os.path.realpath(found)
     for folder in folder_paths.get_folder_paths(FOLDER):
         root = os.path.realpath(folder)
         with contextlib.suppress(ValueError):  # paths on two drives have no common path
             if os.path.commonpath([root, real]) == root:
                 return Path(real)
-    raise TableError(f"the sensitivity table '{shown}' leads out of the table folders")
+    raise NotedTableError(Note("table_outside", {"name": shown}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,7 @@ def save_target(name: str) -> SaveTarget:
     stem = name.strip().removesuffix(EXTENSION)
     device = stem.split(".")[0].strip().lower() in _DEVICE_NAMES
     if not _NAME.fullmatch(stem) or stem.rstrip(" .") != stem or device:
-        raise TableError(
-            f"{name[:60]!r} can't be a table's name: use up to 100 letters, digits, spaces and . _ - + ( ), "
-            "starting with a letter or digit"
-        )
+        raise NotedTableError(Note("table_name", {"name": name[:60]}))
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
     return SaveTarget(stem + EXTENSION, folder / (stem + EXTENSION), folder / (stem + PARTIAL))
 

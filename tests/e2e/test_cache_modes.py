@@ -90,7 +90,7 @@ def test_a_table_deleted_while_the_run_waits_is_named_in_one_sentence(shared_ser
     waiting = shared_server.submit(slow), shared_server.submit(workflow(seed=9))
     table.unlink()
     shared_server.wait(waiting[0])
-    sentence = f"SenCache Model Patch: there is no sensitivity table '{TABLE}' in models/sencache; "
+    sentence = f"SenCache Model Patch: There is no sensitivity table '{TABLE}' in models/sencache; "
     with pytest.raises(QueueError) as caught:
         shared_server.wait(waiting[1])
     assert str(caught.value) == sentence + "measure one with SenCache Calibrate."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -27,12 +28,18 @@ def asked(server, route, body, **headers):
         return error.code, error.read()
 
 
-def test_the_tables_are_listed_with_their_models_and_the_presets(shared_server):
-    told = shared_server.get("/sencache/tables")
-    listed = {one["name"]: one for one in told["tables"]}
-    assert listed["tiny_wan.safetensors"]["model"].startswith("WAN21_T2V")
+def test_the_panels_get_their_texts_in_every_language_and_the_presets(shared_server):
+    told = shared_server.get("/sencache/panels")
     assert list(told["presets"]) == ["quality", "balanced", "fast"]
-    assert str(shared_server.base) not in json.dumps(told)
+    assert {"en", "zh"} <= set(told["texts"])
+    for name in told["presets"]:
+        assert told["texts"]["en"]["panel"][name] and told["texts"]["zh"]["panel"][f"{name}_tip"]
+
+
+def test_the_host_may_read_the_texts_too_and_its_own_stay_what_they_are(shared_server):
+    translations = shared_server.get("/i18n")
+    assert translations["zh"]["sencache"] == shared_server.get("/sencache/panels")["texts"]["zh"]
+    assert set(translations["zh"]) <= {"nodeDefs", "sencache", "commands", "settings"}
 
 
 def test_a_plan_is_answered_with_and_without_the_api_prefix(shared_server):
@@ -79,6 +86,8 @@ def test_the_servers_own_page_may_ask(shared_server):
         ("plan", {"tables": "all"}, 400),
         ("embed", {}, 400),
         ("save", {"text": 1}, 400),
+        ("plan", {**QUESTION, "asker": "x" * 65}, 400),
+        ("plan", {**QUESTION, "asker": 1}, 400),
     ],
 )
 def test_a_question_that_no_page_of_ours_asks_is_refused(shared_server, route, body, expected):
@@ -89,7 +98,10 @@ def test_a_question_that_no_page_of_ours_asks_is_refused(shared_server, route, b
 @pytest.mark.parametrize("name", ["../tiny_wan.safetensors", "/etc/passwd", "gone.safetensors", "", "a\0b"])
 def test_only_names_inside_the_table_folders_are_read(shared_server, name):
     status, told = asked(shared_server, "embed", {"table": name})
-    assert status == 200 and "no sensitivity table" in told["problem"]
+    assert status == 200 and "no sensitivity table" in told["problem"]["text"]
+    assert told["problem"]["code"] == "table_gone" and told["problem"]["values"] == {
+        "name": name.replace("\0", "?")
+    }
 
 
 @pytest.mark.parametrize(
@@ -108,11 +120,11 @@ def test_only_names_inside_the_table_folders_are_read(shared_server, name):
         {"embedded": "sencache1:" + "A" * 200_000},
         {"embedded": 7},
     ],
-    ids=str,
+    ids=lambda changed: str(changed)[:60],
 )
 def test_values_out_of_all_measure_are_refused_in_a_sentence(shared_server, changed):
     status, told = asked(shared_server, "plan", {**QUESTION, **changed})
-    text = told["problem"] if status == 200 else json.loads(told)["problem"]
+    text = (told if status == 200 else json.loads(told))["problem"]["text"]
     assert status in (200, 400) and 0 < len(text) < 400 and text.isprintable()
     assert "root" not in text and str(shared_server.base) not in text and "Traceback" not in text
 
@@ -138,6 +150,19 @@ def test_questions_of_many_pages_at_once_get_each_its_own_answer(shared_server):
         assert shared_server.post("/sencache/plan", question) == told
 
 
+def test_of_one_panels_many_questions_only_some_are_worked_on_and_the_last_is(shared_server):
+    questions = [{**QUESTION, "asker": "a", "sampling": {"steps": 100 + number}} for number in range(12)]
+    with ThreadPoolExecutor(len(questions)) as pool:
+        waiting = []
+        for question in questions:
+            waiting.append(pool.submit(asked, shared_server, "plan", question))
+            time.sleep(0.02)
+        told = [one.result()[1] for one in waiting]
+    superseded = [one["problem"]["code"] for one in told if "problem" in one]
+    assert superseded and set(superseded) == {"superseded"}
+    assert told[-1]["evaluations"] == 111
+
+
 @pytest.mark.parametrize("path", ["/sencache/plan", "/sencache/embed", "/sencache/save"])
 def test_nothing_is_written_or_planned_by_following_a_link(shared_server, path):
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -154,7 +179,8 @@ def test_an_embedded_table_is_saved_once_and_replaces_nothing(shared_server):
     assert told == {"name": "routes.safetensors", "there": True}
     shutil.copy(ROOT / "tables" / "tiny_ltxv.safetensors", folder / "routes.safetensors")
     before = (folder / "routes.safetensors").read_bytes()
-    assert "already has another table" in shared_server.post("/sencache/save", {"text": text})["problem"]
+    refused = shared_server.post("/sencache/save", {"text": text})["problem"]
+    assert (refused["code"], refused["values"]) == ("table_exists", {"name": "routes.safetensors"})
     assert (folder / "routes.safetensors").read_bytes() == before
     (folder / "routes.safetensors").unlink()
     assert shared_server.post("/sencache/save", {"text": text})["there"] is False
@@ -168,5 +194,5 @@ def test_a_table_with_a_name_that_no_file_should_have_is_not_saved(shared_server
 
     table = tables.load(ROOT / "tables" / "tiny_wan.safetensors")
     told = shared_server.post("/sencache/save", {"text": to_text(table, "../../escape.safetensors")})
-    assert "can't be a table's name" in told["problem"]
+    assert told["problem"]["code"] == "table_name"
     assert not list(shared_server.base.rglob("*escape*"))

@@ -98,7 +98,7 @@ def test_a_table_that_is_gone_is_refused_in_a_sentence(server):
     prompt["6"]["inputs"]["table"] = "gone.safetensors"
     server.run(prompt)  # the connected table wins
     del prompt["5"], prompt["6"]["inputs"]["sensitivity"]
-    message = "SenCache Model Patch: there is no sensitivity table 'gone.safetensors'"
+    message = "SenCache Model Patch: There is no sensitivity table 'gone.safetensors'"
     with pytest.raises(QueueError, match=message):
         server.submit(prompt)
 

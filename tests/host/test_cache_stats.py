@@ -100,6 +100,7 @@ def test_a_workflow_whose_patch_is_bypassed_goes_on(wan, sample, stats, graph):
     assert output.args[0] is latent and output.args[1].shape[-1] == 3
     assert "is not patched (SenCache Model Patch is bypassed" in output.args[2]
     assert output.ui["text"] == [output.args[2]] and output.ui["sencache"] == []
+    assert output.ui["sencache_notes"] == [{"code": "not_patched", "values": {}}]
 
 
 def test_a_run_from_before_the_sampler_was_connected_to_the_loader_is_not_shown(

@@ -155,4 +155,4 @@ def answer_to_question(rng: random.Random) -> str:
         assert len(str(error)) < hostile.SENTENCE, asked
         return "refused"
     json.dumps(told)
-    return refused(told["problem"], "") if "problem" in told else "accepted"
+    return refused(told["problem"]["text"], "") if "problem" in told else "accepted"

@@ -21,10 +21,18 @@ def test_the_panels_import_only_the_hosts_scripts_and_their_own_files():
 
 
 def test_every_route_that_a_panel_asks_is_there():
-    routes = (ROOT / "nodes" / "routes.py").read_text(encoding="utf-8")
-    asked = {route for path in SCRIPTS for route in re.findall(r'\bask\("(\w+)"', path.read_text("utf-8"))}
-    assert asked == {"plan", "embed", "save"}
-    assert all(f'"/sencache/{route}"' in routes for route in asked)
+    routes = (ROOT / "nodes" / "panel" / "routes.py").read_text(encoding="utf-8")
+    scripts = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+    asked = set(re.findall(r'\bask\("(\w+)"', scripts)) | set(re.findall(r'"/sencache/(\w+)"', scripts))
+    assert asked == set(re.findall(r'"/sencache/(\w+)"\)\(', routes)) == {"panels", "plan", "embed", "save"}
+
+
+def test_no_sentence_is_written_in_a_script():
+    """All of them are in locales/, in every language."""
+    for path in SCRIPTS:
+        code = re.sub(r"(?m)^\s*(//|\*|/\*\*).*$|//.*$|/\*\*.*?\*/", "", path.read_text(encoding="utf-8"))
+        assert not re.search(r'"[A-Z][a-z]+ [a-z]+[^"]*"', code), path.name
+        assert code.isascii() or set(filter(lambda one: not one.isascii(), code)) <= set("×·"), path.name
 
 
 def test_every_template_has_a_thumbnail_and_a_table_only_where_one_is_shipped():

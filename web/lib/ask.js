@@ -1,6 +1,7 @@
 // Asks the server; everything that is decided is decided there.
 
 import { api } from "../../../scripts/api.js";
+import { text, told } from "./texts.js";
 
 /**
  * Ask one of the pack's routes; returns its answer, or null where there is none.
@@ -20,15 +21,14 @@ export const ask = async (route, question, signal) => {
   }
 };
 
-/** @type {Promise<any> | undefined} */
-let listed;
+/** @param {any} answer one without what was asked for; says why */
+export const refused = (answer) => (answer?.problem ? told(answer.problem) : text("unreachable"));
 
-/** Return the presets, asking once. */
-export async function presets() {
+/** Fetch what the panels need before they are built: every language's texts, and the presets. */
+export async function begin() {
   try {
-    return (await (listed ??= api.fetchApi("/sencache/tables").then((/** @type {any} */ one) => one.json()))).presets;
+    return await (await api.fetchApi("/sencache/panels")).json();
   } catch {
-    listed = undefined;
-    return {};
+    return { texts: {}, presets: {} };
   }
 }

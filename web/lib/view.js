@@ -1,6 +1,6 @@
 // The panels' building blocks: elements, the strip of evaluations, and a place in a node.
 
-import { text } from "./texts.js";
+import { reason, text } from "./texts.js";
 
 const STYLE = `
 .sencache { contain: content; box-sizing: border-box; width: 100%; padding: 6px 8px; border-radius: 6px;
@@ -44,7 +44,7 @@ export function make(tag, set = {}, children = []) {
 }
 
 /**
- * @typedef {{reuse: boolean, reason: string, score: number | null}} Cell
+ * @typedef {{reuse: boolean, reason: string, score: number | null}} Cell its reason is a code
  */
 
 /**
@@ -75,7 +75,7 @@ export function fillStrip(strip, cells, expected = 0) {
  */
 function hover(index, cell) {
   const action = text(cell.reuse ? "reused" : "computed");
-  const said = text("cell", { n: index + 1, action, reason: cell.reason });
+  const said = text("cell", { n: index + 1, action, reason: reason(cell.reason) });
   return cell.score == null ? said : `${said} (${text("score", { s: cell.score.toFixed(4) })})`;
 }
 

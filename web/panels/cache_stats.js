@@ -1,7 +1,7 @@
 // The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
 
 import { everyNode, heldOf, root } from "../lib/graph.js";
-import { text } from "../lib/texts.js";
+import { text, told } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
 /**
@@ -61,7 +61,7 @@ export function addCacheStatsPanel(node) {
     const ran = output?.sencache ?? [];
     // ComfyUI hands this on to the node of that id in whichever workflow is shown.
     if ([...kept].some(([key, one]) => one.prompt === ran[0]?.prompt && !key.startsWith(`${root().id}/`))) return;
-    if (!ran.length) return content.replaceChildren(...(output?.text ?? []));
+    if (!ran.length) return content.replaceChildren(...(output?.sencache_notes ?? []).map(told));
     const run = (/** @type {any} */ summary) =>
       finish({ cells: [], expected: 0, node: String(summary.node_id), summary }, summary);
     showRuns(content, ran.map(run));
@@ -90,7 +90,8 @@ function showRuns(content, runs) {
     head.textContent = run.summary
       ? `${name}: ${counts(run.summary)}`
       : text("running", { run: name, done: run.cells.length, total: run.expected });
-    foot.textContent = run.summary ? times(run.summary) : "";
+    const said = run.summary ? [times(run.summary), ...run.summary.notes.map(told)] : [];
+    foot.replaceChildren(...said.filter(Boolean).map((line) => make("div", {}, [line])));
   }
 }
 

@@ -66,7 +66,7 @@ function headline(data) {
 
 /** @param {any} data */
 function explained(data) {
-  const said = data.resumed ? [`${text("resumed", { n: data.resumed })}.`] : [];
+  const said = data.resumed ? [text("resumed", { n: data.resumed })] : [];
   if (data.state === "running") said.push(text("cancel"));
   return said.join(" ");
 }

@@ -1,17 +1,26 @@
 // The panel under SenCache Model Patch: what a run will do, before it is paid for.
 
 import { app } from "../../../scripts/app.js";
-import { ask, presets } from "../lib/ask.js";
+import { ask, refused } from "../lib/ask.js";
 import {
   alongModel, beforeModel, capture, everyNode, isOff, originOf, setValues, valueOf, widgetOf,
 } from "../lib/graph.js";
-import { text } from "../lib/texts.js";
+import { text, told } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
 const PAUSE = 20; // milliseconds without a change before the server is asked
 const REST = 500; // milliseconds after which a moved slider is taken to have been let go
 const LOOK = 400; // milliseconds between looks at the graph: undo, paste and other nodes tell nobody
 const AUTOMATIC = "automatic";
+const PAGE = Math.random().toString(36).slice(2); // tells this page's panels from another page's
+
+let made = 0; // panels, of this page
+
+/** @type {Record<string, Record<string, unknown>>} the settings of each, by the name of its text */
+let presets = {};
+
+/** @param {typeof presets} given from the server, before the first panel */
+export const offer = (given) => void (presets = given);
 
 /** @type {WeakMap<GraphNode, ModelPatchPanel>} */
 const panels = new WeakMap();
@@ -20,6 +29,7 @@ class ModelPatchPanel {
   /** @param {GraphNode} node */
   constructor(node) {
     this.node = node;
+    this.asker = `${PAGE}/${made++}`; // the server works on the newest question of each
     this.asked = "";
     /** @type {any} the server's answer: undefined before the first, null where there is none */
     this.plan = undefined;
@@ -31,7 +41,11 @@ class ModelPatchPanel {
     this.dragged = 0; // a timer while the slider is moved: one move is one step for Undo
     this.off = false; // muted or bypassed
     this.shown = ""; // what the buttons stand for
-    this.presets = make("div", { className: "row" });
+    const choices = Object.entries(presets).map(([name, settings]) =>
+      make("button", {
+        textContent: text(name), title: text(`${name}_tip`), onclick: () => this.set(settings),
+      }),
+    );
     this.slider = make("input", {
       type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
       oninput: () => this.wished(), onpointerup: () => this.slider.blur(), // the keys are ComfyUI's again
@@ -44,10 +58,10 @@ class ModelPatchPanel {
     this.strip = make("div", { className: "strip" });
     this.about = make("div");
     this.buttons = make("div", { className: "row" });
-    const parts = [this.presets, speed, this.line, this.strip, this.about, this.buttons];
+    const row = make("div", { className: "row" }, choices);
+    const parts = [row, speed, this.line, this.strip, this.about, this.buttons];
     for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
     this.panel = mount(node, make("div", {}, parts), 150);
-    void this.addPresets();
     const embedded = node.widgets?.find((widget) => widget.name === "embedded_table");
     if (embedded) {
       embedded.hidden = true; // nobody edits it; the buttons below stand for it
@@ -62,14 +76,6 @@ class ModelPatchPanel {
     chain(node, "onExecuted", (output) => this.executed(output?.sencache?.[0]));
     panels.set(node, this);
     this.look();
-  }
-
-  async addPresets() {
-    for (const [name, settings] of Object.entries(await presets())) {
-      const key = /** @type {"fast"} */ (name);
-      const title = text(/** @type {"fast_tip"} */ (`${name}_tip`));
-      this.presets.append(make("button", { textContent: text(key), title, onclick: () => this.set(settings) }));
-    }
   }
 
   /** @param {Record<string, unknown>} values */
@@ -115,7 +121,8 @@ class ModelPatchPanel {
     const source = originOf(this.node, "sensitivity");
     const connected = source && !isOff(source) ? source : null;
     const embedded = connected ? "" : String(valueOf(this.node, "embedded_table") ?? "");
-    return { settings, wish: this.wish, sampling: this.sampling(), tables: this.tables(connected), embedded };
+    const { asker, wish } = this;
+    return { asker, settings, wish, sampling: this.sampling(), tables: this.tables(connected), embedded };
   }
 
   /** @param {GraphNode | null} connected */
@@ -171,7 +178,7 @@ class ModelPatchPanel {
     const request = (this.request = new AbortController());
     const wish = this.wish;
     const answer = await ask("plan", JSON.parse(question), request.signal);
-    if (request.signal.aborted) return;
+    if (request.signal.aborted || answer?.problem?.code === "superseded") return;
     this.plan = answer;
     if (!answer) this.asked = ""; // asked again at the next look
     if (answer?.chosen && wish === this.wish) {
@@ -209,23 +216,23 @@ class ModelPatchPanel {
   remarks(plan) {
     const said = [text("plan_of", { table: plan.table.name, steps: plan.steps, scheduler: plan.scheduler })];
     if (!plan.steps_known) said.push(text("assumed"));
-    if (plan.table.source === "embedded") said.push(`(${text("embedded")})`);
+    if (plan.table.source === "embedded") said.push(text("embedded"));
     if (this.off) said.push(text("bypassed"));
     else if (plan.nfe === plan.evaluations) said.push(text("nothing"));
-    return [...said, ...plan.notes];
+    return [...said, ...plan.notes.map(told)];
   }
 
   showButtons() {
     const held = String(valueOf(this.node, "embedded_table") ?? "");
-    const name = this.plan?.table?.name;
-    const state = JSON.stringify([held.length, name]);
+    const table = this.plan?.table?.name;
+    const state = JSON.stringify([held.length, table]);
     if (state === this.shown) return;
     this.shown = state;
-    const button = (/** @type {"embed" | "unembed" | "save"} */ key, /** @type {() => void} */ onclick) =>
-      make("button", { textContent: text(key), title: text(/** @type {"save_tip"} */ (`${key}_tip`)), onclick });
+    const button = (/** @type {string} */ name, /** @type {() => void} */ onclick) =>
+      make("button", { textContent: text(name), title: text(`${name}_tip`), onclick });
     const found = held
-      ? [button("save", () => void this.save()), button("unembed", () => this.unembed(name))]
-      : name ? [button("embed", () => void this.embed(name))] : [];
+      ? [button("save", () => void this.save()), button("unembed", () => this.unembed(table))]
+      : table ? [button("embed", () => void this.embed(table))] : [];
     const said = held ? text("kb", { n: Math.ceil(held.length / 1024) }) : "";
     this.buttons.replaceChildren(...found, make("span", { textContent: said }));
   }
@@ -261,9 +268,6 @@ class ModelPatchPanel {
     if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
   }
 }
-
-/** @param {any} answer */
-const refused = (answer) => answer?.problem ?? text("unreachable");
 
 /** @param {unknown} name */
 function tableFile(name) {
