@@ -128,24 +128,6 @@ class TrajectoryProbe:
         return from_outputs(times, [[*one, *one[:1]][:most] for one in outputs])
 
 
-def probe_latents(
-    denoise: Denoise,
-    noised: Callable[[float], Tensor],
-    sigmas: Sequence[float],
-    timesteps: Sequence[float],
-) -> TrajectoryProbe:
-    """Measure along clean latents noised to each sigma by `noised(sigma) -> x [B, ...]` (the paper's source).
-
-    Costs three evaluations per step: there is no sampling that would have computed the first.
-    """
-    probe = TrajectoryProbe(denoise)
-    for sigma, timestep in zip(sigmas, timesteps, strict=True):
-        x = noised(sigma)
-        probe.observe(x, sigma, timestep, denoise(x, timestep))
-        probe.evaluations += 1
-    return probe
-
-
 @dataclass(slots=True)
 class Calibration:
     """Collects the samples of one calibration; finished ones survive a cancel.

@@ -6,12 +6,7 @@ import math
 
 import pytest
 import torch
-from sencache.calibration.estimator import (
-    EXTRA_EVALUATIONS,
-    TrajectoryProbe,
-    probe_latents,
-    sample_rms,
-)
+from sencache.calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe, sample_rms
 from sencache.calibration.table import TableError
 from torch import Tensor
 
@@ -76,31 +71,11 @@ def test_the_latents_drift_and_the_outputs_rms_are_found_too():
     assert table.mean("output_rms") == pytest.approx(outputs, rel=1e-5)
 
 
-def test_sensitivities_are_found_on_latents_that_were_noised():
-    generator = torch.Generator().manual_seed(0)
-    clean, noise = (torch.randn(3, 8, generator=generator) for _ in range(2))
-    network = Turning((0.006,) * 8)
-    probe = probe_latents(network, lambda s: (1 - s) * clean + s * noise, SIGMAS, TIMESTEPS)
-    table = probe.table({"source": "videos"})
-    assert table.num_samples == 3 and table.metadata == {"source": "videos"}
-    assert torch.allclose(table.rows["latent_sensitivity"], torch.tensor(GAIN), rtol=0.01)
-    assert torch.allclose(table.rows["time_sensitivity"], torch.tensor(0.006), rtol=0.01)
-    moved = network(noise - clean, 0.0)
-    cosine = torch.nn.functional.cosine_similarity(moved, torch.ones(3, 8))
-    assert torch.allclose(table.rows["alignment"], cosine[:, None].expand(3, 4), atol=0.01)
-
-
 def test_a_trajectory_costs_two_more_evaluations_for_every_step_but_the_last():
     network = Turning((0.0, 0.005))
     probe, _ = table_on_trajectory(network, [along((1.0, 0.0), sigma) for sigma in SIGMAS])
     assert len(network.asked) == len(SIGMAS) + 2 * (len(SIGMAS) - 1)
     assert probe.evaluations == EXTRA_EVALUATIONS * (len(SIGMAS) - 1) == 8
-
-
-def test_noised_latents_cost_three_evaluations_for_every_step_but_the_last():
-    network = Turning((0.0, 0.005))
-    probe = probe_latents(network, lambda sigma: along((1.0, 0.0), sigma), SIGMAS, TIMESTEPS)
-    assert probe.evaluations == len(network.asked) == 3 * (len(SIGMAS) - 1) + 1
 
 
 def test_the_extra_evaluations_change_the_latent_and_the_time_one_at_a_time():
