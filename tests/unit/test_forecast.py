@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from sencache.caching.forecast import (
-    HISTORY,
-    ServedStep,
-    combine,
-    interpolation_weights,
-    missed_weights,
-    weights,
-)
+from sencache.caching import forecast as forecasts
+from sencache.caching.forecast import FORECASTS, ServedStep, combine, interpolation_weights, residual_weights
 
 
 def line(time: float) -> torch.Tensor:
     """An output that changes linearly in model time, as every one of its numbers does at its own pace."""
     return torch.tensor([1.0, -2.0, 0.0]) + time * torch.tensor([0.5, 0.25, -1.0])
+
+
+def weights(kind: str, times: list[float], time: float, damping: float = 1.0) -> list[float]:
+    return forecasts.weights(FORECASTS[kind], times, time, damping)
 
 
 def forecast(kind: str, times: list[float], time: float) -> torch.Tensor:
@@ -48,7 +47,7 @@ def test_linear_holds_where_no_line_is_known(times):
     assert torch.equal(forecast("linear", times, 700.0), line(900.0))
 
 
-@pytest.mark.parametrize("kind", sorted(HISTORY))
+@pytest.mark.parametrize("kind", sorted(FORECASTS))
 @pytest.mark.parametrize("times", [[1000.0], [1000.0, 937.5], [0.25, 1000.0], [3.0, 3.0]])
 def test_weights_sum_to_one_with_one_for_every_output(kind, times):
     for time in (1100.0, 937.5, 400.0, 0.0):
@@ -106,15 +105,39 @@ def test_interpolating_is_exact_for_a_parabola_through_three_outputs_and_a_line_
     assert interpolation_weights(times, 3.0) == [0.0, 1.0, 0.0]
 
 
-def test_what_served_steps_lacked_is_the_curve_through_the_next_output_less_the_forecast():
+def test_the_residual_of_served_steps_is_the_curve_through_the_next_output_less_the_forecast():
     # outputs 0, 1 at times 0, 1 and 4 at time 2.0: t^2; served at 1.5 with weight 2: 1.5, and 2.25 was right
-    lacked = missed_weights("linear", [0.0, 1.0, 2.0], [ServedStep(1.5, 2.0, 1.0)])
+    lacked = residual_weights(FORECASTS["linear"], [0.0, 1.0, 2.0], [ServedStep(1.5, 2.0, 1.0)])
     assert sum(w * value for w, value in zip(lacked, [0.0, 1.0, 4.0], strict=True)) == pytest.approx(1.5)
     assert sum(lacked) == pytest.approx(0.0)  # outputs that are all the same lacked nothing
 
 
-def test_a_held_first_output_lacked_the_line_to_the_next():
+def test_the_residual_of_a_held_first_output_is_the_line_to_the_next():
     # outputs 0 and 4 at times 0 and 4, held at times 1 and 3: lacking 1 and 3
     steps = [ServedStep(1.0, 0.5, 1.0), ServedStep(3.0, 0.5, 1.0)]
-    lacked = missed_weights("linear", [0.0, 4.0], steps)
+    lacked = residual_weights(FORECASTS["linear"], [0.0, 4.0], steps)
     assert lacked == pytest.approx([-0.5, 0.5])
+
+
+@pytest.mark.parametrize("kind", sorted(FORECASTS))
+@pytest.mark.parametrize("history", [1, 2])
+def test_the_weights_of_many_histories_and_times_at_once_are_those_of_each(kind, history):
+    """The planner asks so: times [history, strides, 1] of computed outputs, and times [reused] after them."""
+    own = FORECASTS[kind]
+    history = min(history, own.history)
+    times = np.array([[[0.0], [0.1], [0.3]], [[0.5], [0.6], [0.7]]])[-history:]
+    after = np.array([0.8, 0.9, 1.0, 1.1])
+    found = own.weights(times, after)
+    assert found.shape == (history, 3, 4)
+    for stride in range(3):
+        for place, time in enumerate(after):
+            alone = forecasts.weights(own, times[:, stride, 0].tolist(), float(time))
+            assert found[:, stride, place].tolist() == pytest.approx(alone, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", sorted(FORECASTS))
+def test_outputs_older_than_a_forecast_needs_weigh_nothing(kind):
+    history = FORECASTS[kind].history
+    found = weights(kind, [5.0, 4.0, 3.0, 2.0], 1.0)
+    assert found[: 4 - history] == [0.0] * (4 - history)
+    assert found[4 - history :] == weights(kind, [5.0, 4.0, 3.0, 2.0][-history:], 1.0)

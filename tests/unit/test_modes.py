@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from sencache.calibration import table as tables
-from sencache.calibration.modes import MAX_ELEMENTS, MAX_MODES, OutputModes, from_outputs, sketch
+from sencache.calibration.modes import MARGIN, MAX_ELEMENTS, MAX_MODES, OutputModes, from_outputs, sketch
 from sencache.calibration.table import SensitivityTable, TableError, merge
 
 TIMES = [1000.0, 800.0, 550.0, 300.0, 50.0]
@@ -48,7 +48,7 @@ def test_without_a_negative_branch_guidance_changes_nothing():
     assert torch.equal(modes.guided(TIMES, 5.0), modes.guided(TIMES, 1.0))
 
 
-def test_between_the_knots_a_smooth_curve_is_met_and_outside_the_nearest_knot_answers():
+def test_between_the_knots_a_smooth_curve_is_met():
     times = torch.linspace(1000, 0, 41).tolist()
     wave = [
         [torch.stack([torch.sin(torch.tensor([t / 200.0])), torch.cos(torch.tensor([t / 300.0]))], 1)]
@@ -63,7 +63,6 @@ def test_between_the_knots_a_smooth_curve_is_met_and_outside_the_nearest_knot_an
     ]
     real = [(b - a).square().mean().sqrt().item() for a, b in zip(direct, direct[1:], strict=False)]
     assert steps.tolist() == pytest.approx(real, rel=1e-3)
-    assert torch.equal(modes.guided([1200.0, -5.0], 1.0), modes.guided([1000.0, 0.0], 1.0))
 
 
 def test_merged_modes_are_the_mean_over_all_samples():
@@ -76,6 +75,33 @@ def test_merged_modes_are_the_mean_over_all_samples():
     for cfg in (1.0, 4.0):
         left, right = (modes.guided(TIMES, cfg) @ modes.guided(TIMES, cfg).T for modes in (merged, whole))
         assert torch.allclose(left, right, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("cfg", [1.0, 5.0])
+def test_outside_the_knots_the_straight_line_goes_on_that_the_curve_ends_in(cfg):
+    modes = from_outputs(TIMES, outputs(8))
+    for edge, sign in ((TIMES[0], 1), (TIMES[-1], -1)):
+        near, once, twice = modes.guided([edge, edge + sign * 40, edge + sign * 80], cfg)
+        assert torch.allclose(twice - once, once - near, rtol=1e-9, atol=1e-12)
+        inside = modes.guided([edge - sign * 1e-3], cfg)[0]  # a natural spline ends without a bend
+        assert torch.allclose((near - inside) * 40e3, once - near, rtol=1e-4, atol=1e-6)
+
+
+def test_a_straight_output_is_met_wherever_it_is_asked_for():
+    def straight(times: list[float]) -> OutputModes:
+        return from_outputs(times, [[torch.tensor([[t / 1000, 1 - t / 500]])] for t in times])
+
+    wider = [1200.0, *TIMES, 0.0, -100.0]
+    measured, expected = straight(TIMES).guided(wider, 1.0), straight(wider).guided(wider, 1.0)
+    assert torch.allclose(measured @ measured.T, expected @ expected.T, rtol=1e-4, atol=1e-5)
+
+
+def test_what_lies_between_the_first_and_the_last_knot_is_covered_and_a_thousandth_beside_them():
+    modes = from_outputs(TIMES, outputs(9))  # from 1000 to 50
+    low, high = 50 - 950 * MARGIN, 1000 + 950 * MARGIN
+    assert modes.span == (low, high)
+    times = [high + 0.01, high, 1000.0, 51.0, 50.0, low, low - 0.01, 0.0]
+    assert modes.covers(times).tolist() == [False, True, True, True, True, True, False, False]
 
 
 def test_modes_of_other_times_or_branches_are_left_out_of_a_merged_table():

@@ -12,8 +12,10 @@ import pytest
 import torch
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.policy import Decision, Reason
+from sencache.caching.rules import policy_for
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import SensitivityTable
+from sencache.tests.toy_runs import NOWHERE
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "paper_rule.json").read_text())
@@ -41,7 +43,7 @@ def run_of(case: dict) -> SamplingRun:
     )
     strict = case["strict_steps"]
     first_main = torch.tensor(case["steps"][strict]["sigma"]).item() if strict else math.inf
-    return SamplingRun(config, table_of(case), Zones(math.inf, -1.0, first_main))
+    return SamplingRun(policy_for(config, Zones(math.inf, -1.0, first_main), table_of(case), NOWHERE))
 
 
 def replayed(case: dict) -> list[Decision]:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from sencache.caching.config import Zones
 from sencache.caching.policy import Action, Reason
+from sencache.tests.toy_plans import SIGMAS as PLANNED_SIGMAS
+from sencache.tests.toy_plans import planned_run, table_of
 from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, begin, euler, flat_table, run_of
 from torch.overrides import TorchFunctionMode
 
@@ -201,7 +203,7 @@ def test_every_reason_there_is_comes_up_in_a_run():
         Reason.OUTSIDE_RANGE,
         Reason.OFF,
     ]
-    assert set(found) == set(Reason) - {Reason.PLANNED}  # which is test_optimal.py's
+    assert set(found) == set(Reason) - {Reason.PLANNED, Reason.UNMEASURED}  # which are test_planned.py's
 
 
 class CountSynchronisations(TorchFunctionMode):
@@ -224,11 +226,15 @@ def test_the_counter_of_synchronisations_sees_them():
     assert len(counter.calls) >= 7
 
 
-@pytest.mark.parametrize("settings", [{}, {"epsilon": 0.0}, {"rule": "paper", "forecast": "hold"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"epsilon": 0.0}, {"rule": "paper", "forecast": "hold"}, {"rule": "plan", "speed_up": 3.0}],
+)
 def test_an_evaluation_reads_the_device_exactly_once(settings):
-    run = run_of(UNIT, EVERYWHERE, **settings)
+    planned = settings.get("rule") == "plan"
+    run = planned_run(table_of(), **settings) if planned else run_of(UNIT, EVERYWHERE, **settings)
     x = torch.zeros(2, 4)
-    for sigma in (1.0, 0.9, 0.8):
+    for sigma in PLANNED_SIGMAS[:6]:
         sigmas = torch.full((2,), sigma)
         with CountSynchronisations() as counter:
             decision = run.begin(x, sigmas, sigmas * 1000)

@@ -11,6 +11,7 @@ import torch
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.policy import Action, Reason
 from sencache.caching.run import SamplingRun
+from sencache.caching.threshold import Threshold
 from sencache.calibration.table import SensitivityTable
 from sencache.tests.toy_runs import LinearNetwork, begin, euler, flat_table, run_of
 
@@ -219,12 +220,9 @@ def test_tensors_of_another_device_wait_on_the_cpu_and_are_served_there():
 
 
 def test_outputs_are_extended_along_the_axis_that_the_run_is_given():
-    run = SamplingRun(
-        SenCacheConfig(rule="joint", epsilon=2.0, start_percent=0.5),
-        UNIT,
-        Zones(start_sigma=0.75, end_sigma=-1.0, strict_sigma=math.inf),
-        progress=lambda sigma: sigma**2,
-    )
+    zones = Zones(start_sigma=0.75, end_sigma=-1.0, strict_sigma=math.inf)
+    policy = Threshold(SenCacheConfig(rule="joint", epsilon=2.0), zones, UNIT)
+    run = SamplingRun(policy, axis=lambda sigma: sigma**2)
     for sigma in (1.0, 0.8, 0.5):
         if begin(run, ZEROS, sigma).reuse:
             served = run.serve("cond", ZEROS.device)
