@@ -65,4 +65,4 @@ def epsilon_for(
     policy = policy_for(config, zones, table, points, solver)
     if policy.planned is None:
         return policy.config.epsilon
-    return (policy.predicted_error or 0.0) if policy.planned < len(points.sigmas) else 0.0
+    return (policy.predicted_error or 0.0) if policy.planned < len(points.arrivals) else 0.0

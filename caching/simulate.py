@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,27 +47,29 @@ def simulate(policy: Policy, table: SensitivityTable, points: RunPoints) -> Expe
 
 
 def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> list[Decision]:
-    """Ask a fresh policy about one evaluation a step.
+    """Ask a fresh policy about every evaluation that the sampler will make.
 
-    How far the latent moves is taken from the table's `latent_drift`, summed over the steps since the last
-    computed one: sampling trajectories are nearly straight over that distance.
+    How far the latent moves is taken from the table's `latent_drift`, summed over the evaluations since the
+    last computed one: sampling trajectories are nearly straight over that distance.
     """
-    drifts = [table.at(timestep).latent_drift for timestep in points.timesteps]
+    drifts = [table.at(timestep).latent_drift for _, timestep in points.arrivals]
     if policy.stores and policy.predicted_error is None and None in drifts:
         raise ValueError(
             "this table does not say how fast the latent moves, so nothing can be predicted from it"
         )
     found: list[Decision] = []
-    reference, moved = 0, 0.0
-    for index, (sigma, timestep) in enumerate(zip(points.sigmas, points.timesteps, strict=True)):
-        if index > 0:
-            before = points.timesteps[index - 1]
-            moved += (drifts[index - 1] or 0.0) * abs(timestep - before)
-        elapsed = abs(timestep - points.timesteps[reference])
-        arrival = Arrival(sigma, timestep, (moved,) if index else None, elapsed)
+    place, before = 0.0, points.arrivals[0][1]  # along the trajectory, in the latent's rms
+    reference: tuple[int, float, float] | None = None
+    for index, (sigma, timestep) in enumerate(points.arrivals):
+        place += (drifts[index - 1] or 0.0) * (before - timestep)
+        before, arrival = timestep, Arrival(sigma, timestep)
+        if reference is not None:
+            computed, start, time = reference
+            noise = points.noise_moves[index][computed] if points.noise_moves else 0.0
+            arrival = Arrival(sigma, timestep, (math.hypot(place - start, noise),), abs(timestep - time))
         decision = decide(policy, arrival)
         policy.take(arrival, decision)
         if not decision.reuse:
-            reference, moved = index, 0.0
+            reference = (index, place, timestep)
         found.append(decision)
     return found

@@ -116,7 +116,7 @@ def make_policy(
         return sum(not one.reuse for one in decisions_of(policy, table, points))
 
     low, high = LEAST_EPSILON, MOST_EPSILON
-    wished = max(len(points.sigmas) / config.speed_up, computed(high)) + 1e-9  # the quotient may be rounded
+    wished = max(len(points.arrivals) / config.speed_up, computed(high)) + 1e-9  # the quotient may be rounded
     while high > low * (1 + EPSILON_PRECISION):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if computed(middle) <= wished else (middle, high)

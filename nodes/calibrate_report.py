@@ -7,8 +7,8 @@ from ..caching.rules import policy_for
 from ..caching.simulate import simulate
 from ..calibration.table import SensitivityTable
 from .host.calibration import CalibrationRun
-from .host.error_gain import error_gain
 from .host.prepare import run_points
+from .host.sampler_response import sampler_response
 from .host.sampling import zones_of
 from .tables.files import FOLDER, SaveTarget
 
@@ -18,15 +18,15 @@ EXAMPLES = (0.005, 0.01, 0.02, 0.05)
 def expectations(run: CalibrationRun, table: SensitivityTable) -> str:
     """Say what a few settings of epsilon will do with the calibrated sampler and schedule."""
     sampling, sigmas = run.model.get_model_object("model_sampling"), run.sigmas()
-    gain = error_gain(run.sampler_object(), sigmas, sampling, run.model)
-    points = run_points(table, sampling, sigmas, run.cfg if run.negative is not None else 1.0, gain)
-    expected = []
+    response = sampler_response(run.sampler_object(), sigmas, sampling, run.model)
+    points = run_points(table, sampling, sigmas, run.cfg if run.negative is not None else 1.0, response)
+    expected, total = [], len(points.evaluations or points.sigmas)
     for epsilon in EXAMPLES:
         config = SenCacheConfig(epsilon=epsilon)
         policy = policy_for(config, zones_of(sampling, config), table, points)
         plan = simulate(policy, table, points)
         expected.append(f"epsilon {epsilon:g}: {plan.nfe} ({plan.speed_up:.1f}x fewer)")
-    return f"Of these {len(points.sigmas)} steps expect to compute, at " + ", ".join(expected) + "."
+    return f"Of these {total} evaluations expect to compute, at " + ", ".join(expected) + "."
 
 
 def as_text(table: SensitivityTable, target: SaveTarget, evaluations: int, resumed: int) -> str:

@@ -20,6 +20,9 @@ class RunPoints:
     extended; `weights [K]`, the rms change of the finished latent per rms change of an output, if the outputs
     after it stay as they are; `noise [K]`, the share of noise in a latent of unit variance, 1 to 0; `cfg` is
     the guidance; `error_gain`, from 1 up, how much more than Euler's method the sampler makes of an error.
+    `evaluations` are the (sigma, model time) at which the sampler really evaluates, in its order; where they
+    are empty it evaluates once at each of the sigmas. `noise_moves[j][i]` is how far (rms, model-input space)
+    noise that the sampler adds moves the latent from evaluation i to j; empty where it adds none.
     """
 
     sigmas: tuple[float, ...]
@@ -29,12 +32,19 @@ class RunPoints:
     noise: tuple[float, ...]
     cfg: float
     error_gain: float = 1.0
+    evaluations: tuple[tuple[float, float], ...] = ()
+    noise_moves: tuple[tuple[float, ...], ...] = ()
 
     @property
     def importance(self) -> Array:
         """What an error at each step leaves in the finished latent, `[K]`: early ones are amplified."""
         early = 1 - np.asarray(self.progress)
         return np.asarray(self.weights) * (1 + tuned.EARLY_AMPLIFICATION * early)
+
+    @property
+    def arrivals(self) -> tuple[tuple[float, float], ...]:
+        """Every evaluation's sigma and model time, in the sampler's order."""
+        return self.evaluations or tuple(zip(self.sigmas, self.timesteps, strict=True))
 
     @property
     def descends(self) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...calibration.estimator import EXTRA_EVALUATIONS, TrajectoryProbe
 from ...calibration.table import TableError
-from .coverage import Coverage, Place
+from .coverage import LEAST_STEPS, Coverage, Place
 from .sampling import raw_output
 from .wrappers import WRAPPER_TYPES
 
@@ -190,14 +190,22 @@ class CalibrationRun:
         return digest([*parts, *self._mask_parts()])
 
     def sigmas(self) -> Tensor:
-        """Return the schedule as KSampler would make it."""
+        """Return the schedule that the chosen settings sample, as KSampler would make it."""
+        return self._schedule(self.steps)
+
+    def measured_sigmas(self) -> Tensor:
+        """Return the schedule that is measured: that of the chosen steps, but of enough of them."""
+        return self._schedule(max(self.steps, LEAST_STEPS))
+
+    def _schedule(self, steps: int) -> Tensor:
         device = self.model.load_device
-        chosen = comfy.samplers.KSampler(self.model, self.steps, device, self.sampler, self.scheduler)
+        chosen = comfy.samplers.KSampler(self.model, steps, device, self.sampler, self.scheduler)
         return chosen.sigmas
 
     def expected_evaluations(self) -> int:
         """Estimate the evaluations of one sample; second-order samplers make more than one a step."""
-        sigmas, steps = self.sigmas(), len(self.sigmas()) - 1
+        sigmas = self.measured_sigmas()
+        steps = len(sigmas) - 1
         beside = len(self._coverage().all_sigmas(sigmas))
         return steps + EXTRA_EVALUATIONS * (steps - 1) + beside
 
@@ -224,7 +232,7 @@ class CalibrationRun:
 
     def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
         """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
-        sigmas = self.sigmas()
+        sigmas = self.measured_sigmas()
         watcher = _Watcher(on_evaluation, self._coverage(), float(sigmas[sigmas > 0].min()))
         model = self.model.clone()
         model.model_options.pop("context_handler", None)  # windows would be compared with each other

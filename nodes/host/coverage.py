@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .sampling import progress_of, shares_of
 
-STEPS = 30  # how finely a table's modes are measured at least, in parts of the sampling's progress
+LEAST_STEPS = 24  # measured at least: the outputs along fewer, longer steps are not those of a finer run
+PARTS = 30  # of the sampling's progress: nowhere are the modes measured more coarsely
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Coverage:
     def sigmas_between(self, before: float, after: float) -> list[float]:
         """Return the sigmas missing between two evaluations, descending."""
         start, end = self._progress(before), self._progress(after)
-        count = round((end - start) * STEPS)
+        count = round((end - start) * PARTS)
         inner = np.linspace(start, end, count + 1)[1:-1] if count > 1 else []
         return [float(self._sampling.percent_to_sigma(float(progress))) for progress in inner]
 

@@ -15,8 +15,8 @@ from ...caching.policy import Off, Policy
 from ...caching.remarks import remarks
 from ...caching.rules import policy_for
 from ...calibration.table import SensitivityTable
-from .error_gain import error_gain
 from .guidance import guidance_scale
+from .sampler_response import SamplerResponse, sampler_response
 from .sampling import points_of, progress_of, zones_of
 from .table_sampling import number_of
 
@@ -39,16 +39,21 @@ def prepare(
     axis = progress_of(model_sampling)
     if not config.reuses:
         return PreparedRun(Off(config), model_sampling, axis, ())
-    gain = error_gain(sampler, sigmas, model_sampling, guider.model_patcher)
-    points = run_points(table, model_sampling, sigmas, guidance_scale(guider), gain)
+    response = sampler_response(sampler, sigmas, model_sampling, guider.model_patcher)
+    points = run_points(table, model_sampling, sigmas, guidance_scale(guider), response)
     policy = policy_for(config, zones_of(model_sampling, config), table, points)
     notes = remarks(config, policy, table, points)
     return PreparedRun(policy, model_sampling, axis, notes)
 
 
 def run_points(
-    table: SensitivityTable, model_sampling: Any, sigmas: Tensor, cfg: float | None, gain: float | None
+    table: SensitivityTable,
+    model_sampling: Any,
+    sigmas: Tensor,
+    cfg: float | None,
+    response: SamplerResponse,
 ) -> RunPoints:
-    """Describe a run's evaluations; of an unknown guidance the calibrated one is taken, of a gain 1."""
+    """Describe a run's evaluations; in place of an unknown guidance the calibrated one is taken."""
     calibrated = number_of(table, "cfg", 1.0, low=0.0)
-    return points_of(model_sampling, sigmas, calibrated if cfg is None else cfg, gain or 1.0)
+    cfg = calibrated if cfg is None else cfg
+    return points_of(model_sampling, sigmas, cfg, response)

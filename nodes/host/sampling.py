@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ...caching.config import SenCacheConfig, Zones
 from ...caching.planning.points import RunPoints, step_weights
+
+if TYPE_CHECKING:
+    from .sampler_response import SamplerResponse
 
 _PROGRESS_KNOTS = 256
 
@@ -58,8 +61,10 @@ def shares_of(model_sampling: Any, sigma: Tensor) -> tuple[float, float]:
     return float(signal), float(model_sampling.noise_scaling(sigma, one.clone(), nothing.clone()))
 
 
-def points_of(model_sampling: Any, sigmas: Tensor, cfg: float, error_gain: float = 1.0) -> RunPoints:
-    """Describe the evaluations of a run over `sigmas [K+1]` to the planner, in the host's own terms."""
+def points_of(
+    model_sampling: Any, sigmas: Tensor, cfg: float, response: SamplerResponse | None = None
+) -> RunPoints:
+    """Describe a run over `sigmas [K+1]` to the planner, in the host's terms; without a response Euler's."""
     at = sigmas.detach().float().cpu()
     one, nothing = torch.ones(1, 1), torch.zeros(1, 1)
     signal, noise = np.array([shares_of(model_sampling, sigma) for sigma in at]).T
@@ -73,5 +78,14 @@ def points_of(model_sampling: Any, sigmas: Tensor, cfg: float, error_gain: float
         weights=tuple(step_weights(signal, noise, np.array(gain)).tolist()),
         noise=tuple((noise / np.hypot(signal, noise))[:-1].tolist()),
         cfg=cfg,
-        error_gain=error_gain,
+        error_gain=1.0 if response is None else response.error_gain,
+        evaluations=() if response is None else _with_times(model_sampling, response.evaluations),
+        noise_moves=() if response is None else response.noise_moves,
     )
+
+
+def _with_times(model_sampling: Any, sigmas: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    if not sigmas:
+        return ()
+    times = model_sampling.timestep(torch.tensor(sigmas)).float().tolist()
+    return tuple(zip(sigmas, times, strict=True))

@@ -19,8 +19,8 @@ from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
 from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
-from ..host.error_gain import named_error_gain
 from ..host.prepare import run_points
+from ..host.sampler_response import named_response
 from ..host.sampling import zones_of
 from ..host.table_sampling import sampling_of
 from ..tables import files as table_files
@@ -207,9 +207,9 @@ def _scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
     model_sampling = sampling_of(table, within(sampling.shift, 1e-3, 1e3, "shift"))
     sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
     cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
-    gain = named_error_gain(sampling.sampler, sigmas, model_sampling)
-    points = run_points(table, model_sampling, sigmas, cfg, gain)
-    return Schedule(model_sampling, points, steps, scheduler, gain is not None)
+    response = named_response(sampling.sampler, sigmas, model_sampling)
+    points = run_points(table, model_sampling, sigmas, cfg, response)
+    return Schedule(model_sampling, points, steps, scheduler, response.told)
 
 
 def _rounded_up(epsilon: float) -> float:

@@ -91,12 +91,14 @@ def records() -> Callable[[Any], list]:
 
 
 @pytest.fixture
-def calibrate(host: ModuleType, wan: Any) -> Iterator[Callable[..., Any]]:
+def calibrate(host: ModuleType, wan: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Run the Calibrate node, 5 steps and 2 samples unless changed, under a table name of the test's own."""
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.host import calibration
     from sencache.nodes.tables import files as table_files
 
     target = table_files.save_target("calibration under test")
+    monkeypatch.setattr(calibration, "LEAST_STEPS", 2)
 
     def run(model: Any = wan, **changed: Any) -> Any:
         SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
