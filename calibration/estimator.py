@@ -72,7 +72,6 @@ class TrajectoryProbe:
     """
 
     denoise: Denoise
-    evaluations: int = 0
     _previous: Point | None = None
     _knots: list[tuple[float, float]] = field(default_factory=list)
     _rows: list[dict[str, Tensor]] = field(default_factory=list)
@@ -101,7 +100,6 @@ class TrajectoryProbe:
             measured = measure(self.denoise, previous, point)
             self._rows.append({name: row.cpu() for name, row in measured.items()})
             self._knots.append((previous.timestep, previous.sigma))
-            self.evaluations += EXTRA_EVALUATIONS
         self._previous = point
 
     def add(self, timestep: float, branches: Sequence[Tensor]) -> None:
