@@ -97,11 +97,15 @@ def error_of(
     outputs: Sequence[Columns] = tuple(OUTPUTS),
     points: RunPoints = POINTS,
     serve: Callable[..., Columns] = damped_line,
+    remembers: bool | None = None,
 ) -> float:
-    """Return a plan's squared error straight from the definition, one window after the other."""
+    """Return a plan's squared error straight from the definition, one window after the other.
+
+    `remembers` tells whether more than the last output is extended, by default where that `corrects`.
+    """
     total, steps = 0.0, len(outputs)
     for index, (last, end) in enumerate(zip(computed, [*computed[1:], steps], strict=True)):
-        known = computed[: index + 1] if corrects else [last]
+        known = computed[: index + 1] if (corrects if remembers is None else remembers) else [last]
         nodes = [*known[-2:], end]
         served, missed = np.zeros_like(outputs[0]), np.zeros_like(outputs[0])
         for step in range(last + 1, end):

@@ -1,0 +1,104 @@
+"""Which plan settings get: as many evaluations as wished for, within epsilon, and where it falls back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sencache.caching import tuned
+from sencache.caching.config import SenCacheConfig, Zones
+from sencache.caching.forecast import HOLD_DENOISED
+from sencache.caching.planned import Planner, evaluations_for
+from sencache.caching.planning.search import computed_by
+from sencache.caching.simulate import simulate
+from sencache.calibration.table import SensitivityTable
+from sencache.tests.toy_plans import POINTS, SIGMAS, STEPS, curve, follow, planned_run, policy, table_of
+from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, euler, points_at
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 12, 29, 58, 99])
+def test_a_wish_computes_exactly_what_it_leaves_whatever_the_quotient_rounds_to(steps):
+    sigmas = [1 - step / steps for step in range(steps)]
+    points = points_at(sigmas, [1000 * sigma for sigma in sigmas])
+    table = table_of(sigmas=[1.0, 0.75, 0.5, 0.25, 0.0])
+    for wish in (1.0, 1.1, 1.5, 2.0, 3.0, 4.5, 8.0, *(steps / count for count in range(1, steps + 1))):
+        allowed = next((n for n in range(steps, 0, -1) if n * wish <= steps * (1 + 1e-12)), 0)
+        count = min(steps, max(2, allowed))
+        assert evaluations_for(wish, steps) == count
+    for wish in (1.0, 1.5, 2.0, 3.0, steps / max(1, steps // 2)):
+        made = policy(table, points=points, speed_up=wish, max_reuse=60)
+        count = max(evaluations_for(wish, steps), math.ceil(steps / 32))
+        assert made.planned == count == simulate(made, table, points).nfe
+
+
+def test_epsilon_bounds_the_predicted_error_with_as_few_evaluations_as_any_plan_within_it(monkeypatch):
+    counts = []
+    for epsilon in np.geomspace(1e-4, 2, 40):
+        for gain in (1.0, 7.3):
+            points = replace(POINTS, error_gain=gain)
+            made = policy(table_of(), points=points, epsilon=float(epsilon))
+            assert made.predicted_error <= epsilon
+            planner = Planner(SenCacheConfig(), EVERYWHERE, table_of(), points)
+            fewer = [planner.of_count(count) for count in range(1, made.planned)]
+            assert all(gain * plan.error > epsilon for plan in fewer)
+            counts.append(made.planned)
+    assert min(counts) == 1 and max(counts) == STEPS
+
+
+def test_early_errors_count_more(monkeypatch):
+    monkeypatch.setattr(tuned, "EARLY_AMPLIFICATION", 7.0)
+    amplified = POINTS.importance / np.asarray(POINTS.weights)
+    assert amplified[0] == pytest.approx(8.0) and amplified[-1] == pytest.approx(1 + 7 / STEPS)
+    assert (np.diff(amplified) < 0).all()
+
+
+def test_where_a_line_would_err_too_far_the_output_is_held(monkeypatch):
+    near = policy(table_of(), speed_up=2.0)
+    assert near.config.forecast == "linear" and near.predicted_error <= tuned.UNRELIABLE
+    monkeypatch.setattr(tuned, "UNRELIABLE", near.predicted_error * 0.99)
+    far = planned_run(table_of(), speed_up=2.0)
+    assert far.policy.config.forecast == "hold" and far.policy.forecast is HOLD_DENOISED
+    assert far.policy.planned == near.planned
+    served = follow(far)
+    computed = [sigma for sigma in SIGMAS if sigma not in served]
+    for sigma, output in served.items():
+        assert torch.equal(output, curve(min(one for one in computed if one > sigma)))
+    assert policy(table_of(), speed_up=2.0, forecast="hold").config.forecast == "hold"
+
+
+@pytest.mark.parametrize("kind", ["plain", "with negative gain"])
+def test_beyond_what_a_table_can_foresee_a_run_is_one_of_fewer_steps(kind, monkeypatch):
+    monkeypatch.setattr(tuned, "UNRELIABLE", 0.0)
+    monkeypatch.setattr(tuned, "UNFORESEEABLE", 0.0)
+    run = planned_run(table_of(), speed_up=3.0)
+    network = LinearNetwork(gain=-3.0 if kind != "plain" else 0.5, slope=-0.002)
+    start = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+    reused = euler(network, start, [*SIGMAS, 0.0], run)
+    assert network.evaluations == 3 == run.policy.planned
+    fewer = euler(replace(network), start, [*SIGMAS[::3], 0.0])
+    assert torch.allclose(reused, fewer, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_the_fall_backs_keep_the_count_that_was_asked_for(n, monkeypatch):
+    half = Zones(start_sigma=1.0, end_sigma=0.5, strict_sigma=math.inf)
+    for zones in (EVERYWHERE, half):
+        counts = []
+        for unreliable, unforeseeable in ((9.0, 9.0), (0.0, 9.0), (0.0, 0.0)):
+            monkeypatch.setattr(tuned, "UNRELIABLE", unreliable)
+            monkeypatch.setattr(tuned, "UNFORESEEABLE", unforeseeable)
+            planner = Planner(SenCacheConfig(max_reuse=n), zones, table_of(), POINTS)
+            plans = [planner.of_count(count) for count in range(1, STEPS + 1)]
+            counts.append([plan.count for plan in plans])
+            assert counts[-1] == [len(computed_by(plan, STEPS)) for plan in plans]
+        assert counts[0] == counts[1] == counts[2]
+
+
+def test_a_table_without_modes_can_not_be_planned_with():
+    table = table_of()
+    without = SensitivityTable(table.timestep, table.sigma, table.rows)
+    with pytest.raises(ValueError, match="without output modes"):
+        Planner(SenCacheConfig(), EVERYWHERE, without, POINTS)

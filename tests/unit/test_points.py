@@ -1,0 +1,38 @@
+"""What a change of the output at each step changes in the finished latent, and which runs can be planned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sencache.caching.planning.points import step_weights
+from sencache.tests.toy_plans import POINTS, SIGMAS
+from sencache.tests.toy_runs import NOWHERE
+
+
+@pytest.mark.parametrize("kind", ["flow", "variance preserving"])
+def test_step_weights_are_what_one_real_step_does_with_an_error(kind):
+    """An error of 1 in the output at one step, by the sampler's own formula, in unit-variance latents."""
+    angles = np.linspace(1.5, 0.1, 8)
+    flow = np.linspace(0.95, 0.1, 8)
+    sigma = flow if kind == "flow" else np.tan(angles)
+    signal = 1 - flow if kind == "flow" else np.ones(8)
+    gain = sigma if kind == "flow" else sigma / np.hypot(1, sigma)
+    weights = step_weights(signal, sigma, -gain[:-1])
+    if kind == "flow":
+        expected = -np.diff(flow) / np.hypot(1 - flow[1:], flow[1:])
+    else:
+        expected = np.sin(angles[:-1] - angles[1:])
+    assert weights == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_run_descends_where_progress_rises_from_step_to_step():
+    assert POINTS.descends and not NOWHERE.descends
+    assert replace(POINTS, progress=(0.0,)).descends
+    assert not replace(POINTS, progress=(0.0, 0.5, 0.3)).descends  # sigma goes up
+    assert not replace(POINTS, progress=(0.0, 0.0, 0.3)).descends  # sigmas above all that is known
+
+
+def test_a_run_that_evaluates_once_a_step_arrives_at_every_step():
+    assert POINTS.arrivals == tuple((sigma, 1000 * sigma) for sigma in SIGMAS)
