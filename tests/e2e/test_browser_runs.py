@@ -249,15 +249,3 @@ def test_a_prompt_without_an_embedded_table_does_not_take_the_one_of_the_workflo
     assert studio.value("2", "embedded_table") == ""
     studio.load(held)
     assert studio.value("2", "embedded_table").startswith("sencache2:")
-
-
-@pytest.mark.parametrize("locale", ["zh", "en"])
-def test_the_panels_speak_the_users_language(studio, locale):
-    studio.set("Comfy.Locale", locale)
-    studio.open()
-    studio.load(demo_workflow(), PATCHES)
-    wanted = {"zh": "预测误差", "en": "predicted error"}[locale]
-    studio.until(lambda: wanted in studio.panel().inner_text())
-    title = {"zh": "SenCache 模型补丁", "en": "SenCache Model Patch"}[locale]
-    assert studio.node("2", "node.title") == title
-    studio.picture(f"language_{locale}")

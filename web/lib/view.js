@@ -6,7 +6,7 @@ const STYLE = `
 .sencache { contain: content; box-sizing: border-box; width: 100%; padding: 6px 8px; border-radius: 6px;
   font: 12px/1.45 sans-serif; background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd);
   overflow: hidden; user-select: text;
-  & > div > * + * { margin-top: 5px; }
+  & > div > * + *, .strip + div { margin-top: 5px; }
   .row { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
   .row > input { flex: 1; min-width: 60px; accent-color: #3b8ce0; }
   button { font: inherit; padding: 2px 8px; border-radius: 4px; cursor: pointer; color: inherit;
