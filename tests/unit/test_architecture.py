@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server", "execution"}
+LIST_SAMPLERS = ("nodes/calibrate.py", "nodes/panel/question.py")  # those of KSampler
 SOURCES = {
     path.relative_to(ROOT): ast.parse(path.read_text(), str(path))
     for folder in ("calibration", "caching", "pictures", "nodes", "demo")
@@ -44,7 +45,7 @@ def importers(*names: str, within: str = "") -> dict[str, list[str]]:
     found = {
         str(path): sorted(module for module in imports(path, tree) if begins(module, *names))
         for path, tree in SOURCES.items()
-        if path.parts[0].startswith(within)
+        if path.as_posix().startswith(within)
     }
     return {path: modules for path, modules in found.items() if modules}
 
@@ -95,6 +96,19 @@ def test_only_nodes_imports_the_host():
     assert found and {Path(path).parts[0] for path in found} == {"nodes"}
 
 
+def test_only_nodes_host_knows_wrappers_samplers_and_parameterisations():
+    inner = ("comfy.patcher_extension", "comfy.samplers", "comfy.sample", "comfy.model_sampling")
+    found = {path: modules for path, modules in importers(*inner).items() if "nodes/host" not in path}
+    assert found == {name: ["comfy.samplers"] for name in LIST_SAMPLERS}
+
+
+def test_nodes_host_knows_no_table_files_and_no_node():
+    """What an artist sees, the panel and the tables build on it; the run's live strip alone is told of it."""
+    found = {module for one in importers(".nodes", within="nodes/host").values() for module in one}
+    outside = {module for module in found if not begins(module, ".nodes.host", ".nodes.refusals")}
+    assert all(begins(module, ".nodes.panel.live") for module in outside), outside
+
+
 def test_nothing_imports_the_hosts_network_code():
     assert importers("comfy.ldm") == {}
 
@@ -112,6 +126,20 @@ def test_caching_knows_only_the_table_of_calibration():
     found = {module for modules in importers(".calibration", within="caching").values() for module in modules}
     assert ".calibration.table" in found
     assert all(begins(module, ".calibration.table") for module in found)
+
+
+def test_planning_lies_below_the_rest_of_caching():
+    found = {module for one in importers(".caching", within="caching/planning").values() for module in one}
+    below = [f".caching.{name}" for name in ("tuned", "forecast", "planning")]
+    assert found and {module for module in found if not begins(module, *below)} == {".caching"}
+    assert importers(".calibration", within="caching/planning") == {}
+
+
+def test_a_run_knows_policy_alone():
+    """Which rule is at work, and how it plans, a run does not know."""
+    rules = ("config", "planned", "threshold", "planning", "rules", "simulate", "tuned", "remarks")
+    names = [f".caching.{name}" for name in rules]
+    assert not any(importers(*names, within=f"caching/{name}.py") for name in ("run", "branch"))
 
 
 def test_pictures_know_nothing_of_nodes():
