@@ -133,6 +133,7 @@ class Planned:
         self._distance = self._following = 0
         self._unexplained = 0.0
         self._latest: int | None = None
+        self._arrived = self._reference_arrived = 0
         self._once_a_step = True
 
     def _step(self, sigma: float) -> int:
@@ -161,8 +162,10 @@ class Planned:
         self._latest = step
         if decision.reuse:
             self._unexplained = self._unexplained_by(arrival)
+            self._arrived += 1
             return Handling(weight=weights[step], damping=self._damping(step))
         self._unexplained = 0.0
+        self._reference_arrived, self._arrived = self._arrived, self._arrived + 1
         self._sensitivity = self._table.at(arrival.timestep)
         if self._reference is None or step < self._reference:
             self._distance = 0
@@ -221,9 +224,16 @@ class Planned:
         row = self._sensitivity
         if row is None or row.latent_drift is None:
             return 0.0
-        expected = tuned.UNUSUAL_MOVE * row.latent_drift * arrival.elapsed
+        expected = tuned.UNUSUAL_MOVE * math.hypot(row.latent_drift * arrival.elapsed, self._foreseen_noise())
         most = max(math.inf if math.isnan(moved) else moved for moved in arrival.moved or ())
         return self._unexplained + max(0.0, most - expected) * row.latent_sensitivity
+
+    def _foreseen_noise(self) -> float:
+        """Return how far the sampler's noise moves the latent: a wish puts up with that, epsilon does not."""
+        moves = self._points.noise_moves
+        if self.config.speed_up == 0 or self._arrived >= len(moves):
+            return 0.0
+        return moves[self._arrived][self._reference_arrived]
 
     def _damping(self, step: int) -> float:
         if self._reference is None:

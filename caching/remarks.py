@@ -35,6 +35,8 @@ def _of_plan(
         unmeasured = int((~table.modes.covers(points.timesteps)).sum())
         if unmeasured:
             yield Note("unmeasured", {"count": unmeasured})
+    if points.noise_moves:
+        yield Note("adds_noise")
     total = len(points.arrivals)
     if config.speed_up > 0 and total / planned < config.speed_up * (1 - 1e-9):
         least = planned == evaluations_for(config.speed_up, total) == min(FEWEST, total)
