@@ -160,7 +160,7 @@ def held_memory() -> list[dict[str, Any]]:
     branches = 2
     return [
         {
-            "method": "SenCache: two outputs and what is owed a branch, and one latent, at most",
+            "method": "SenCache: two outputs and a residual a branch, and one latent, at most",
             "bytes": (3 * branches + 1) * output,
         },
         {

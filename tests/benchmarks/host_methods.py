@@ -10,7 +10,8 @@ from peers import BlockResidual
 from sencache.caching.config import SenCacheConfig
 from sencache.caching.run import SamplingRun
 from sencache.calibration.table import load
-from sencache.nodes.host.wrappers import Patch, zones_of
+from sencache.nodes.host.prepare import prepare
+from sencache.nodes.host.wrappers import Patch
 from tiny_models import TinyModel
 
 TABLES = Path(__file__).resolve().parent.parent.parent / "tables"
@@ -31,10 +32,12 @@ def paper_residual(model: Any, tiny: TinyModel, **settings: Any) -> Any:
     sampling = patched.get_model_object("model_sampling")
     runs: list[SamplingRun] = []
 
-    def outer(executor: Any, *args: Any, **kwargs: Any) -> Any:
-        runs.append(SamplingRun(config, table, zones_of(sampling, config)))
+    def outer(
+        executor: Any, noise: Any, latent: Any, sampler: Any, sigmas: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        runs.append(SamplingRun(prepare(config, table, executor.class_obj, sampler, sigmas).policy))
         try:
-            return executor(*args, **kwargs)
+            return executor(noise, latent, sampler, sigmas, *args, **kwargs)
         finally:
             runs.pop().finish()
 

@@ -27,7 +27,7 @@ RULES = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 
 
 def decisions(record):
-    """Return a run's decisions, each with its reason, its score and its budget."""
+    """Return a run's decisions, each with its reason, its score and its limit."""
     return [one.decision for one in record.evaluations]
 
 

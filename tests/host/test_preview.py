@@ -207,8 +207,8 @@ def test_what_is_remembered_while_a_slider_moves_changes_no_answer(host, monkeyp
         (ltxv, {"speed_up": 2.0}),
         (wan, {"speed_up": 2.0, "forecast": "hold"}), (wan, {"speed_up": 9.0}), (wan, {"epsilon": 0.01}),
     ]  # fmt: skip
-    found, solve = [], preview.optimal_plans
-    monkeypatch.setattr(preview, "optimal_plans", lambda *of: found.append(of) or solve(*of))
+    found, solve = [], preview.solve
+    monkeypatch.setattr(preview, "solve", lambda *of: found.append(of) or solve(*of))
     moving = [answered(table, sampling={"steps": 20}, **settings) for table, settings in asked]
     assert len(found) < len(asked)
     fresh = []
