@@ -26,9 +26,10 @@ nox.options.default_venv_backend = "virtualenv"
 CPU_TORCH = "torch==2.13.0"
 # The set that agrees with itself and with ComfyUI's own requirements, and runs without a graphics card.
 HOST_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
-RUN_TIME = ("numpy", "scipy", "safetensors", "pillow")  # what ComfyUI brings and the host-free half uses
-DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image", "einops")
-TEST_TOOLS = ("pytest", "hypothesis", "scikit-image", "einops")
+# What ComfyUI brings and the host-free half uses.
+RUN_TIME = ("numpy", "scipy", "safetensors", "pillow", "einops")
+DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image")
+TEST_TOOLS = ("pytest", "hypothesis", "scikit-image")
 BROWSER_TOOLS = ("playwright",)  # it drives the system's chromium and downloads none
 TYPESCRIPT = "typescript@7"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import einops
 import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
@@ -84,7 +85,7 @@ def from_gram(timestep: Tensor, gram: Tensor, branches: int) -> OutputModes:
     """Take the leading modes of inner products `gram [B*M, B*M]` of outputs, per element."""
     strengths, directions = torch.linalg.eigh(gram.double())
     kept = directions.flip(1) * strengths.flip(0).clamp_min(0).sqrt()
-    values = kept[:, :MAX_MODES].T.unflatten(1, (branches, -1))
+    values = einops.rearrange(kept[:, :MAX_MODES], "(branch m) r -> r branch m", branch=branches)
     return OutputModes(timestep.float(), values.float().contiguous())
 
 
@@ -103,6 +104,6 @@ def sketch(output: Tensor) -> Tensor:
 def from_outputs(timesteps: Sequence[float], outputs: Sequence[Sequence[Tensor]]) -> OutputModes:
     """Take the modes of one run: at each model time the sketches `[B, n]` of its branches."""
     rows = torch.stack([torch.stack(list(branches)) for branches in outputs], dim=1).double()
-    flat = rows.flatten(0, 1).transpose(0, 1)  # [B, branches * M, n]
+    flat = einops.rearrange(rows, "branch m b n -> b (branch m) n")
     gram = (flat @ flat.mT).mean(dim=0) / flat.shape[-1]
     return from_gram(torch.tensor(timesteps), gram, rows.shape[0])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from cogvideox_model import TinyCogVideoX
 from comfy_host import model_file
-from latents import prompt_embedding
 from ltxv_model import TinyLTXV
 from safetensors.torch import load_file
+from sencache.demo.clip import prompt_embedding
 
 PARITY = 1e-4
 CASES = {
@@ -42,7 +42,7 @@ def test_comfyui_gives_the_trained_networks_output(case):
     generator = torch.Generator().manual_seed(5)
     for time in times:
         x = torch.randn(shape, generator=generator)
-        inputs = x, torch.full((shape[0],), time), prompt_embedding(3, 4096).repeat(shape[0], 1, 1)
+        inputs = x, torch.full((shape[0],), time), prompt_embedding(3).repeat(shape[0], 1, 1)
         with torch.inference_mode():
             theirs = loaded.model.diffusion_model(x.clone(), *inputs[1:], attention_mask=None)
             assert (ours(*inputs) - theirs).abs().max() < PARITY

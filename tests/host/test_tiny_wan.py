@@ -6,8 +6,8 @@ import pytest
 import torch
 from embedded import MODEL, schedule
 from embedded import sample as embedded_sample
-from latents import prompt_embedding
-from wan_model import TEXT_DIM, TinyWan
+from sencache.demo.clip import prompt_embedding
+from wan_model import TinyWan
 
 PARITY = 1e-4
 
@@ -27,7 +27,7 @@ def test_both_give_the_same_velocity(wan, shape, timestep):
     comfy.model_management.load_models_gpu([wan])
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(shape, generator=generator)
-    context = prompt_embedding(3, TEXT_DIM).repeat(shape[0], 1, 1)
+    context = prompt_embedding(3).repeat(shape[0], 1, 1)
     times = torch.full((shape[0],), timestep)
     with torch.inference_mode():
         ours = TinyWan.from_checkpoint(MODEL)(x, times, context)

@@ -6,16 +6,15 @@ import dataclasses
 from typing import Any
 
 import torch
-from latents import prompt_embedding
 from sencache.caching.config import SenCacheConfig
-from wan_model import TEXT_DIM
+from sencache.demo.clip import prompt_embedding
 
 LATENT_SHAPE = (1, 16, 8, 12, 12)
 
 
 def conditioning(prompt: int) -> list:
     """Return ComfyUI's conditioning for one of the tiny model's prompts."""
-    return [[prompt_embedding(prompt, TEXT_DIM), {}]]
+    return [[prompt_embedding(prompt), {}]]
 
 
 def empty_latent(batch: int = 1) -> dict[str, torch.Tensor]:

@@ -20,9 +20,8 @@ sys.modules["sencache"] = package
 import torch  # noqa: E402
 from clips import Clips  # noqa: E402
 from comfy_host import TINY_MODELS, start_host  # noqa: E402
-from latents import decode_latent  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
-from prompts import PROMPTS  # noqa: E402
+from sencache.demo.clip import PROMPTS, decode_latent  # noqa: E402
 from tiny_models import MODELS, sample  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 

@@ -26,11 +26,11 @@ matplotlib.use("Agg")
 from embedded import MODEL, calibrate_sample, sample  # noqa: E402
 from matplotlib import pyplot as plt  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
-from prompts import PROMPTS  # noqa: E402
 from quality import frames, psnr, ssim  # noqa: E402
 from sencache.caching.config import SenCacheConfig  # noqa: E402
 from sencache.calibration.estimator import EXTRA_EVALUATIONS, Calibration  # noqa: E402
 from sencache.calibration.table import SensitivityTable, save  # noqa: E402
+from sencache.demo.clip import PROMPTS  # noqa: E402
 from sencache.pictures.curves import draw_table  # noqa: E402
 from torch import Tensor  # noqa: E402
 from tqdm import tqdm  # noqa: E402

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from latents import prompt_embedding
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.forecast import Space
 from sencache.caching.planning.points import RunPoints, step_weights
@@ -17,8 +16,9 @@ from sencache.caching.rules import policy_for
 from sencache.caching.run import SamplingRun
 from sencache.calibration.estimator import TrajectoryProbe
 from sencache.calibration.table import SensitivityTable
+from sencache.demo.clip import prompt_embedding
 from torch import Tensor
-from wan_model import TEXT_DIM, TinyWan
+from wan_model import TinyWan
 
 MODEL = Path(__file__).resolve().parents[2] / "demo" / "tiny_wan.safetensors"
 SHIFT = 8.0  # what ComfyUI gives Wan 2.1 T2V
@@ -79,7 +79,7 @@ class Evaluator:
 
     def context(self) -> Tensor:
         """Return the prompt's and the empty prompt's embedding, `[2, 8, 4096]`."""
-        return torch.cat([prompt_embedding(self.prompt, TEXT_DIM), prompt_embedding(0, TEXT_DIM)])
+        return torch.cat([prompt_embedding(self.prompt), prompt_embedding(0)])
 
     def branches(self, x: Tensor, sigma: float) -> list[Tensor]:
         """Return the raw output of both branches for a latent `x [1, 16, T, H, W]`."""

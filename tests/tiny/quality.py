@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from latents import decode_latent
+from sencache.demo.clip import decode_latent
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 

@@ -10,22 +10,27 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-import torch
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "tests" / "support"))
+package = ModuleType("sencache")
+package.__path__ = [str(ROOT)]
+sys.modules["sencache"] = package
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
-
+import torch  # noqa: E402
 from clips import FRAMES, Clips  # noqa: E402
-from cogvideox_model import TinyCogVideoX
-from comfy_host import model_file
-from latents import FOLD, encode_frames, fold, prompt_embedding
-from ltxv_model import TinyLTXV
-from safetensors.torch import load_file
-from time_features import leave_out_fast_features
-from torch import Tensor, nn
-from torch.nn import functional as F
-from training import train
-from wan_model import TEXT_DIM, TinyWan
+from cogvideox_model import TinyCogVideoX  # noqa: E402
+from comfy_host import model_file  # noqa: E402
+from latents import FOLD, encode_frames, fold  # noqa: E402
+from ltxv_model import TinyLTXV  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from sencache.demo.clip import prompt_embedding  # noqa: E402
+from time_features import leave_out_fast_features  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+from training import train  # noqa: E402
+from wan_model import TinyWan  # noqa: E402
 
 LEARNING_RATE = 3e-3
 TRAINING_SHIFT = 3.0
@@ -120,7 +125,7 @@ def main() -> None:
             first = FOLD * int(torch.randint(FRAMES // 2 // FOLD + 1, (), generator=generator))
             frames = frames[:, first : first + FRAMES // 2]
         kept = [prompt if torch.rand((), generator=generator) > 1 / 8 else 0 for prompt in prompts]
-        context = torch.cat([prompt_embedding(prompt, TEXT_DIM) for prompt in kept])
+        context = torch.cat([prompt_embedding(prompt) for prompt in kept])
         noisy, timestep, target = recipe.sample(recipe.encode(frames), generator)
         return F.mse_loss(compiled(noisy, timestep, context), target)
 

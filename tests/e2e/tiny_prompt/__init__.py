@@ -2,10 +2,13 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from comfy_api.latest import ComfyExtension, io
 
-sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "tiny"))
+package = ModuleType("sencache")
+package.__path__ = [str(Path(__file__).resolve().parents[3])]
+sys.modules.setdefault("sencache", package)
 
 
 class TinyPrompt(io.ComfyNode):
@@ -23,10 +26,9 @@ class TinyPrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, prompt: int) -> io.NodeOutput:
-        from latents import prompt_embedding
-        from wan_model import TEXT_DIM
+        from sencache.demo.clip import prompt_embedding
 
-        return io.NodeOutput([[prompt_embedding(prompt, TEXT_DIM), {}]])
+        return io.NodeOutput([[prompt_embedding(prompt), {}]])
 
 
 class TinyPromptExtension(ComfyExtension):
