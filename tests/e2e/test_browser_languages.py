@@ -39,8 +39,9 @@ def test_the_panel_of_model_patch_is_in_the_users_language(speaking):
     shows(studio, *(panel[name] for name in shown))
     first = studio.panel().locator(".strip > i").first.get_attribute("title")
     assert said["reasons"]["first"] in first and panel["computed"] in first
-    studio.node("3", "(node.widgets.find(one => one.name === 'sampler_name').value = 'euler_ancestral')")
-    shows(studio, said["notes"]["not_foreseen"])
+    studio.node("2", "(node.widgets.find(one => one.name === 'speed_up').value = 10)")
+    studio.node("3", "(node.widgets.find(one => one.name === 'steps').value = 12)")
+    shows(studio, said["notes"]["wish_raised"])
     studio.picture(f"language_{studio.page.evaluate('app.extensionManager.setting.get(`Comfy.Locale`)')}")
 
 
