@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,88 +10,15 @@ import numpy as np
 
 from ..calibration.table import Sensitivity, SensitivityTable
 from . import tuned
-from .forecast import FORECASTS, HOLD_DENOISED, Forecast
+from .forecast import HOLD_DENOISED
+from .planner import Planner, Solver, evaluations_for, solve
 from .planning.points import RunPoints
-from .planning.search import BestPlans, Plan, even_plan
-from .planning.windows import window_errors
+from .planning.search import Plan
 from .policy import Action, Arrival, Decision, Handling, Reason, Unit
 from .simulate import decisions_of
 
 if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
-
-MAX_WINDOW = 32
-FEWEST = 2  # evaluations that a wish may leave: with one, nothing tells where the run goes
-
-Solver = Callable[["SenCacheConfig", "Zones", SensitivityTable, RunPoints, Forecast], BestPlans]
-
-
-def solve(
-    config: SenCacheConfig, zones: Zones, table: SensitivityTable, points: RunPoints, forecast: Forecast
-) -> BestPlans:
-    """Prepare the best plans of a run for a forecast; raises ValueError for a table without modes."""
-    if table.modes is None:
-        raise ValueError("this table was measured without output modes, so nothing can be planned with it")
-    columns = table.modes.guided(points.timesteps, points.cfg).numpy()
-    longest = min(config.max_reuse + 1, MAX_WINDOW, len(columns))
-    allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
-    reusable = allowed & table.modes.covers(points.timesteps).numpy()
-    return BestPlans(window_errors(columns, points, forecast, longest, reusable), forecast)
-
-
-class Planner:
-    """Finds the plan that the settings ask for.
-
-    Where the best plan along the settings' forecast is predicted to err by more than `tuned.UNRELIABLE`, the
-    outputs that it would extend are themselves too far off, and as many evaluations are planned for holding.
-    Past `tuned.UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
-    Errors are those that Euler's method makes of them; `points.error_gain` is the sampler's share.
-    """
-
-    def __init__(
-        self,
-        config: SenCacheConfig,
-        zones: Zones,
-        table: SensitivityTable,
-        points: RunPoints,
-        solver: Solver = solve,
-    ) -> None:
-        asked = HOLD_DENOISED if config.forecast == "hold" else FORECASTS[config.forecast]
-        self._steps = len(points.sigmas)
-        self._gain = points.error_gain
-        self._run = (config, zones, table, points)
-        self._solver = solver
-        self._extended = solver(*self._run, asked)
-        self._held = self._extended if asked is HOLD_DENOISED else None
-
-    def of_count(self, count: int) -> Plan:
-        """Return the plan of `count` evaluations, or of the next number that n and the range allow."""
-        extended = self._extended.plan(count)
-        if extended.error <= tuned.UNRELIABLE:
-            return extended
-        if self._held is None:
-            self._held = self._solver(*self._run, HOLD_DENOISED)
-        held = self._held.plan(count)
-        if held.error <= tuned.UNFORESEEABLE:
-            return held
-        return even_plan(held.forecast, held.windows, held.count)
-
-    def of_error(self, epsilon: float) -> Plan:
-        """Return the plan of fewest evaluations that is predicted to err by at most `epsilon` (rms)."""
-        for count in range(1, self._steps):
-            plan = self.of_count(count)
-            if self._gain * plan.error <= epsilon:
-                return plan
-        return self.of_count(self._steps)
-
-    def of_speed_up(self, speed_up: float) -> Plan:
-        """Return the plan of as many evaluations as a wished speed-up leaves, at least two."""
-        return self.of_count(evaluations_for(speed_up, self._steps))
-
-
-def evaluations_for(speed_up: float, steps: int) -> int:
-    """Return how many evaluations a wished speed-up leaves of `steps`: the largest number that reaches it."""
-    return min(steps, max(FEWEST, math.floor(steps / speed_up + 1e-9)))  # the quotient may be rounded
 
 
 class Planned:
@@ -267,8 +193,7 @@ def make_policy(
         plan = planner.of_speed_up(config.speed_up)
     else:  # a planned step may cost several evaluations, or none
         most = evaluations_for(config.speed_up, len(points.evaluations))
-        plans = [planner.of_count(count) for count in range(len(points.sigmas), 0, -1)]
-        plan = next((one for one in plans if computed(one) <= most), plans[-1])
+        plan = planner.largest(lambda plan: computed(plan) <= most)
     policy = following(plan)
     if points.evaluations:
         policy.planned = computed(plan)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..calibration.table import SensitivityTable
 from .notes import Note, Value
-from .planned import FEWEST, evaluations_for
+from .planner import FEWEST, evaluations_for
 from .planning.points import RunPoints
 from .policy import Policy
 

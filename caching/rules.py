@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..calibration.table import SensitivityTable
-from . import planned, threshold
+from . import planned, planner, threshold
 from .planning.points import RunPoints
 from .policy import Off, Policy
 
@@ -39,7 +39,7 @@ def policy_for(
     zones: Zones,
     table: SensitivityTable,
     points: RunPoints,
-    solver: planned.Solver = planned.solve,
+    solver: planner.Solver = planner.solve,
 ) -> Policy:
     """Make the policy of one run; every answer before a run and every run itself asks this.
 
@@ -59,7 +59,7 @@ def epsilon_for(
     zones: Zones,
     table: SensitivityTable,
     points: RunPoints,
-    solver: planned.Solver = planned.solve,
+    solver: planner.Solver = planner.solve,
 ) -> float:
     """Return the epsilon that asks for what the wished speed-up asks for; 0 where that reuses nothing."""
     policy = policy_for(config, zones, table, points, solver)

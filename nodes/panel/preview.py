@@ -11,7 +11,7 @@ from typing import Any
 from ...caching.config import SenCacheConfig, Zones
 from ...caching.forecast import Forecast
 from ...caching.notes import Note
-from ...caching.planned import solve
+from ...caching.planner import solve
 from ...caching.planning.points import RunPoints
 from ...caching.planning.search import BestPlans
 from ...caching.remarks import remarks

@@ -11,7 +11,7 @@ import torch
 from sencache.caching import tuned
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.forecast import HOLD_DENOISED
-from sencache.caching.planned import Planner, evaluations_for
+from sencache.caching.planner import Planner, evaluations_for
 from sencache.caching.planning.search import computed_by
 from sencache.caching.simulate import simulate
 from sencache.calibration.table import SensitivityTable

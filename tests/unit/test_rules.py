@@ -12,7 +12,8 @@ from sencache.caching import tuned
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.forecast import FORECASTS, Hold, Space
 from sencache.caching.notes import Note
-from sencache.caching.planned import Planned, solve
+from sencache.caching.planned import Planned
+from sencache.caching.planner import solve
 from sencache.caching.planning.points import RunPoints
 from sencache.caching.planning.search import computed_by
 from sencache.caching.policy import Action, Arrival, Decision, Handling, Off, Reason

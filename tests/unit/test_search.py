@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.forecast import FORECASTS, HOLD_DENOISED, Forecast
-from sencache.caching.planned import solve
+from sencache.caching.planner import solve
 from sencache.caching.planning.search import BestPlans, computed_by, even_plan
 from sencache.caching.rules import RULES, policy_for
 from sencache.caching.simulate import simulate

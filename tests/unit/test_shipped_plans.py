@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 from sencache.caching.config import SenCacheConfig
-from sencache.caching.planned import Planner, make_policy, solve
+from sencache.caching.planned import make_policy
+from sencache.caching.planner import Planner, solve
 from sencache.caching.planning.points import RunPoints
 from sencache.calibration.table import SensitivityTable, load
 from sencache.tests.toy_plans import TABLES
