@@ -102,3 +102,32 @@ def test_a_table_without_modes_can_not_be_planned_with():
     without = SensitivityTable(table.timestep, table.sigma, table.rows)
     with pytest.raises(ValueError, match="without output modes"):
         Planner(SenCacheConfig(), EVERYWHERE, without, POINTS)
+
+
+def between(sigmas: list[float]) -> tuple[tuple[float, float], ...]:
+    """Where a sampler evaluates that goes half a step ahead, too: sigmas and model times."""
+    halves = [(sigma + end) / 2 for sigma, end in zip(sigmas, [*sigmas[1:], 0.0], strict=True)]
+    return tuple((at, 1000 * at) for pair in zip(sigmas, halves, strict=True) for at in pair)
+
+
+@pytest.mark.parametrize("wish", [1.0, 1.2, 1.5, 2.0, 3.0, 4.5, 9.0])
+def test_a_wish_counts_evaluations_where_there_are_several_a_step(wish):
+    points = replace(POINTS, evaluations=between(SIGMAS))
+    table = table_of(sigmas=[*SIGMAS, 0.0])
+    made = policy(table, points=points, speed_up=wish)
+    decisions = simulate(made, table, points).decisions
+    assert len(decisions) == 2 * STEPS
+    assert made.planned == sum(not one.reuse for one in decisions) <= max(2, 2 * STEPS / wish)
+    costs = []
+    for count in range(1, STEPS + 1):
+        wished = policy(table, speed_up=STEPS / count)
+        costs.append(sum(not one.reuse for one in simulate(wished, table, points).decisions))
+    assert costs == sorted(costs) and costs[-1] == 2 * STEPS
+    assert made.planned == max(cost for cost in costs if cost <= max(2, 2 * STEPS / wish))
+
+
+def test_the_largest_that_fits_is_found_and_the_smallest_where_none_does():
+    planner = Planner(SenCacheConfig(), EVERYWHERE, table_of(), POINTS)
+    for limit in range(1, STEPS + 1):
+        assert planner.largest(lambda plan, limit=limit: plan.count <= limit).count == limit
+    assert planner.largest(lambda plan: False).count == 1
