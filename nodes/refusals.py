@@ -17,7 +17,7 @@ class NotedTableError(NotedError, TableError):
 
 def refusal(node: str, error: Exception) -> str:
     """Return an error as one printable sentence of a node, however long or odd the value that it quotes."""
-    return f"{node}: {_printable(str(error))}."
+    return f"{node}: {_shortened(str(error))}."
 
 
 def problem(why: Note | Exception) -> dict[str, Any]:
@@ -27,11 +27,16 @@ def problem(why: Note | Exception) -> dict[str, Any]:
     `values`. An error of no note has an empty code.
     """
     note = why if isinstance(why, Note) else getattr(why, "note", None)
-    text = f"{_printable(sentence(why) if isinstance(why, Note) else str(why))}."
+    text = f"{_shortened(sentence(why) if isinstance(why, Note) else str(why))}."
     return {"text": text, **(note or Note("")).as_dict()}
 
 
-def _printable(text: str) -> str:
-    """Return a text without its full stop, cut in the middle where it is long."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text).rstrip(".")
+def quoted(text: str, most: int = 60) -> str:
+    """Return the beginning of a stranger's text as something to print."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
+
+
+def _shortened(text: str) -> str:
+    """Return a sentence without its full stop, cut in the middle where it is long."""
+    shown = quoted(text, len(text)).rstrip(".")
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} ... {shown[-LONGEST // 2 :]}"

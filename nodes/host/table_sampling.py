@@ -10,7 +10,9 @@ from typing import Any
 import comfy.model_sampling
 import torch
 
+from ...caching.notes import Note
 from ...calibration.table import SensitivityTable, TableError
+from ..refusals import NotedTableError, quoted
 
 SCHEDULES = (
     "ModelSamplingDiscreteFlow", "ModelSamplingAV", "ModelSamplingFlux", "ModelSamplingDiscrete",
@@ -50,18 +52,16 @@ def sampling_of(table: SensitivityTable, shift: float | None = None) -> Any:
     known = name in SCHEDULES and prediction in PREDICTIONS
     kinds = [getattr(comfy.model_sampling, kind, None) for kind in (name, prediction)] if known else [None]
     if None in kinds:
-        raise TableError(
-            f"the sampling of this table's model ({name}, {prediction or 'unknown'}) is not known here, so "
-            "nothing can be said before the run"
-        )
+        described = {"schedule": quoted(name), "prediction": quoted(prediction) or "?"}
+        raise NotedTableError(Note("sampling_unknown", described))
     settings = {**_settings(table), "shift": number_of(table, "shift", 1.0) if shift is None else shift}
     try:
         sampling = type("TableSampling", tuple(kinds), {})(SimpleNamespace(sampling_settings=settings))
         agrees = torch.allclose(sampling.timestep(table.sigma).float(), table.timestep, rtol=1e-3, atol=1.0)
     except (ValueError, TypeError, NotImplementedError, ArithmeticError, RuntimeError) as error:
-        raise TableError("the sampling that this table describes can't be rebuilt") from error
+        raise NotedTableError(Note("sampling_damaged")) from error
     if not agrees:
-        raise TableError("the sampling that this table describes is not the one that it was measured on")
+        raise NotedTableError(Note("sampling_differs"))
     return sampling
 
 

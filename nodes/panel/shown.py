@@ -15,8 +15,6 @@ def as_shown(record: RunRecord) -> dict[str, Any]:
     return {
         **as_dict(record),
         "prompt": record.prompt_id,
-        "epsilon": record.config.epsilon,
-        "wished": record.config.speed_up,
         "seconds": seconds,
         "seconds_uncached": uncached,
         "time_speed_up": uncached / seconds if seconds > 0 else 1.0,

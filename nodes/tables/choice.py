@@ -6,7 +6,6 @@ import functools
 from dataclasses import dataclass
 
 from ...caching.notes import Note
-from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
 from . import files as table_files
 from .embedded import condensed, from_text, name_of
@@ -29,7 +28,7 @@ class Choice:
 
 def file_choice(name: str) -> Choice:
     """Choose a table file by its listed name; raises TableError."""
-    return Choice(tables.load(table_files.path_of(name)), name, FILE)
+    return Choice(table_files.load(table_files.path_of(name)), name, FILE)
 
 
 def embedded_choice(text: str, selected: str) -> Choice | None:
@@ -53,6 +52,6 @@ def embedded_choice(text: str, selected: str) -> Choice | None:
 def _local(name: str) -> SensitivityTable | None:
     """Load a local file, None where there is none or it can't be used."""
     try:
-        return tables.load(table_files.path_of(name))
+        return table_files.load(table_files.path_of(name))
     except TableError:
         return None

@@ -17,7 +17,7 @@ import folder_paths
 from ...caching.notes import Note
 from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
-from ..refusals import NotedTableError
+from ..refusals import NotedTableError, quoted
 
 FOLDER = "sencache"
 EXTENSION = ".safetensors"
@@ -42,7 +42,7 @@ def names() -> list[str]:
 
 def path_of(name: str) -> Path:
     """Find a table file by its listed name; raises TableError if there is none inside the table folders."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in name[:100])
+    shown = quoted(name, 100)
     # The host takes '..' for the folder itself, and so would find 'x' under the name '../x'.
     plain = len(name) <= 255 and not {"", ".", ".."} & set(re.split(r"[\\/]", name))
     plausible = plain and name.endswith(EXTENSION)
@@ -56,6 +56,15 @@ def path_of(name: str) -> Path:
             if os.path.commonpath([root, real]) == root:
                 return Path(real)
     raise NotedTableError(Note("table_outside", {"name": shown}))
+
+
+def load(path: Path) -> SensitivityTable:
+    """Load a table file for a person who chose it; raises TableError."""
+    try:
+        return tables.load(path)
+    except TableError as error:
+        why = str(error.__cause__ or error)  # without the file's name
+        raise NotedTableError(Note("table_unusable", {"name": path.name, "why": why})) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ def save_target(name: str) -> SaveTarget:
     stem = name.strip().removesuffix(EXTENSION)
     device = stem.split(".")[0].strip().lower() in _DEVICE_NAMES
     if not _NAME.fullmatch(stem) or stem.rstrip(" .") != stem or device:
-        raise NotedTableError(Note("table_name", {"name": name[:60]}))
+        raise NotedTableError(Note("table_name", {"name": quoted(name)}))
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
     return SaveTarget(stem + EXTENSION, folder / (stem + EXTENSION), folder / (stem + PARTIAL))
 
