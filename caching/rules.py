@@ -10,6 +10,7 @@ from ..calibration.table import SensitivityTable
 from . import planned, planner, threshold
 from .planning.points import RunPoints
 from .policy import Off, Policy
+from .simulate import simulate
 
 if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
@@ -64,5 +65,6 @@ def epsilon_for(
     """Return the epsilon that asks for what the wished speed-up asks for; 0 where that reuses nothing."""
     policy = policy_for(config, zones, table, points, solver)
     if policy.planned is None:
-        return policy.config.epsilon
+        reuses = simulate(policy, table, points).nfe < len(points.arrivals)
+        return policy.config.epsilon if reuses else 0.0
     return (policy.predicted_error or 0.0) if policy.planned < len(points.arrivals) else 0.0

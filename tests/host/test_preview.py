@@ -77,7 +77,7 @@ def test_what_the_slider_shows_is_what_its_settings_give(host, wan, patch, recor
         sample(patched, steps=steps)
         assert records(patched)[-1].nfe == shown["nfe"]
         seen.append(shown["nfe"])
-        assert shown["nfe"] <= steps * 10 / tenths + 1e-9
+        assert shown["nfe"] <= max(2, steps * 10 / tenths + 1e-9)
     assert seen == sorted(seen, reverse=True) and seen[0] == steps and seen[-1] <= steps / 4
 
 
@@ -126,7 +126,7 @@ def test_another_shift_and_a_part_of_the_steps_change_the_plan(host):
 
 
 def test_without_a_table_the_panel_says_what_to_do(host):
-    assert "No table is chosen" in answered("automatic")["problem"]
+    assert answered("automatic")["problem"] == {"code": "no_table", "values": {}}
     assert "no sensitivity table 'gone.safetensors'" in answered("gone.safetensors")["problem"]
     assert "not an embedded table" in answered("automatic", embedded="hello")["problem"]
 
@@ -192,7 +192,8 @@ def test_sigmas_from_a_node_of_its_own_are_named_because_they_can_not_be_planned
     known = answered(table, sampling={"steps": 20, "scheduler": "simple", "sigmas": "BasicScheduler"})
     assert known["notes"] == []
     other = answered(table, sampling={"steps": 20, "sigmas": "LTXVScheduler"})
-    assert len(other["notes"]) == 1 and "LTXVScheduler places the steps itself" in other["notes"][0]
+    values = {"node": "LTXVScheduler", "scheduler": "simple"}
+    assert other["notes"] == [{"code": "own_sigmas", "values": values}]
     assert other["cells"] == known["cells"]
 
 
@@ -217,4 +218,4 @@ def test_what_is_remembered_while_a_slider_moves_changes_no_answer(host, monkeyp
         monkeypatch.setattr(preview, "_SCHEDULES", preview.ScheduleCache())
         fresh.append(answered(table, sampling={"steps": 20}, **settings))
     assert moving == fresh
-    assert len({answer["nfe"] for answer in fresh}) >= 5
+    assert len({str(answer["cells"]) for answer in fresh}) >= 7

@@ -63,7 +63,7 @@ def test_the_epsilon_for_a_wish_asks_for_no_more_evaluations(rule):
     by_epsilon = replace(config, speed_up=0.0, epsilon=epsilon)
     made = policy_for(by_epsilon, EVERYWHERE, table, POINTS)
     assert simulate(made, table, POINTS).nfe <= STEPS / 2.5
-    assert epsilon_for(replace(config, speed_up=1.0, rule="plan"), EVERYWHERE, table, POINTS) == 0.0
+    assert epsilon_for(replace(config, speed_up=1.0), EVERYWHERE, table, POINTS) == 0.0
 
 
 def notes(table: SensitivityTable, points: RunPoints = POINTS, zones: Zones = EVERYWHERE, **settings):
