@@ -48,7 +48,7 @@ def test_the_strip_fills_while_it_samples_and_ends_with_what_was_saved(studio):
     studio.until(done, SLOW)
     studio.finished(before)
     during = sorted({one for one in filled if 0 < one < 50})
-    assert len(during) > 2 and filled == sorted(filled)
+    assert len(during) >= 2 and filled == sorted(filled)
     said = studio.panel_with("evaluations computed").inner_text()
     found = re.search(r"Sampler 3: (\d+) of 50 evaluations computed, (\d+) reused: (\d\.\d\d)× fewer", said)
     assert int(found[1]) + int(found[2]) == 50
