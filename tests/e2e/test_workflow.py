@@ -55,7 +55,7 @@ def test_calibrate_patch_sample_and_stats_and_again_with_another_epsilon(server)
     first = server.run(prompt)
     assert 1 < nfe_of(first) < STEPS
     calibration = first["outputs"]["5"]["text"][0]
-    assert "2 samples at 9 timesteps" in calibration and "e2e.safetensors" in calibration
+    assert "2 samples at 23 timesteps" in calibration and "e2e.safetensors" in calibration
     for node in ("5", "8"):
         picture = Image.open(io.BytesIO(server.view(first["outputs"][node]["images"][0])))
         assert picture.width > 700 and len(picture.convert("RGB").getcolors(1 << 24)) > 4
@@ -124,6 +124,6 @@ def test_a_cancelled_calibration_goes_on_at_the_second_queue(server):
     server.wait(prompt_id)
     assert partial.exists() and not partial.with_suffix(".safetensors").exists()
     text = server.run(prompt)["outputs"]["5"]["text"][0]
-    assert "6 samples at 11 timesteps" in text
+    assert "6 samples at 23 timesteps" in text
     assert "of the samples were there from an earlier calibration" in text
     assert partial.with_suffix(".safetensors").exists() and not partial.exists()

@@ -7,7 +7,8 @@ import torch
 from host_inputs import conditioning, empty_latent
 
 STEPS, SAMPLES = 5, 2  # of the fixture `calibrate`
-EVALUATIONS = STEPS + 2 * (STEPS - 1)
+BESIDE = 4 * 5 + 6  # as in test_calibrate.py
+EVALUATIONS = STEPS + 2 * (STEPS - 1) + BESIDE
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from host_inputs import conditioning
 NAME = "measured twice at once"
 LATENT = (1, 16, 2, 8, 8)
 STEPS = 3
-EACH = STEPS + 2 * (STEPS - 1)  # evaluations of one sample
+EACH = 24 + 2 * 23 + 1  # evaluations of one sample: 24 steps are measured at least, and the smallest sigma
 PATIENCE = 120  # seconds
 
 
