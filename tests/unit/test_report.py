@@ -101,7 +101,8 @@ def test_reuse_that_is_off_is_said_and_nothing_else_is_advised():
 
 
 def test_few_evaluations_are_said_to_gain_little_and_many_are_not():
-    assert "With so few evaluations (4) there is little to gain" in as_text(record(FIRST, *[reused(0.05)] * 3))
+    few = record(FIRST, *[reused(0.05)] * 3)
+    assert "With so few evaluations (4) there is little to gain" in as_text(few)
     assert "little to gain" not in as_text(long_record())
 
 
