@@ -11,9 +11,11 @@ import numpy as np
 from ..calibration.table import SensitivityTable
 from . import tuned
 from .forecast import FORECASTS, HOLD_DENOISED, Forecast
+from .notes import Note
 from .planning.points import RunPoints
 from .planning.search import BestPlans, Plan, even_plan
 from .planning.windows import window_errors
+from .sentences import NotedError
 
 if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
@@ -29,7 +31,7 @@ def solve(
 ) -> BestPlans:
     """Prepare the best plans of a run for a forecast; raises ValueError for a table without modes."""
     if table.modes is None:
-        raise ValueError("this table was measured without output modes, so nothing can be planned with it")
+        raise NotedError(Note("no_modes"))
     columns = table.modes.guided(points.timesteps, points.cfg).numpy()
     longest = min(config.max_reuse + 1, MAX_WINDOW, len(columns))
     allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .notes import Note
+from .notes import Note, Value
 from .policy import Decision, Reason
 from .record import RunRecord
 from .sentences import reason_text, sentence
@@ -79,7 +79,7 @@ def _known_scores(decisions: Iterable[Decision]) -> list[float]:
 def _why_nothing(record: RunRecord) -> Iterator[Note]:
     """Say which setting kept everything from being reused, where it was a setting."""
     refused = _known_scores(_of_reason(record, Reason.OVER_LIMIT))
-    if record.planned is not None and refused:
+    if record.planned is not None and record.nfe > record.planned:
         return  # more than planned was computed, and that has a note of its own
     needed = _known_scores(_of_reason(record, Reason.PLANNED))
     over = [score for score in refused if score > record.config.epsilon]
@@ -100,9 +100,13 @@ def advice(record: RunRecord) -> Iterator[Note]:
         yield Note("reuse_off")
     elif record.reused == 0:
         yield from _why_nothing(record)
-    over = len(_of_reason(record, Reason.OVER_LIMIT))
-    if record.planned is not None and over:
-        yield Note("more_than_planned", {"count": over})
+    beyond = 0 if record.planned is None else record.nfe - record.planned
+    if beyond > 0:
+        yield Note("more_than_planned", {"count": beyond})
+    named = any(note.code in ("wish_raised", "wish_limited") for note in record.notes)
+    if record.complete and config.reuses and not named and record.speed_up < config.speed_up * (1 - 1e-9):
+        values: dict[str, Value] = {"wished": f"{config.speed_up:g}", "nfe": record.nfe, "total": total}
+        yield Note("wish_unmet", values)
     unstored = len(_of_reason(record, Reason.NO_STORED_OUTPUT))
     if unstored:
         yield Note("not_stored", {"count": unstored})

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..calibration.table import SensitivityTable
+from .notes import Note
 from .planning.points import RunPoints
 from .policy import Arrival, Decision, Policy, decide
+from .sentences import NotedError
 
 if TYPE_CHECKING:
     from .config import SenCacheConfig
@@ -54,9 +56,7 @@ def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> 
     """
     drifts = [table.at(timestep).latent_drift for _, timestep in points.arrivals]
     if policy.stores and policy.predicted_error is None and None in drifts:
-        raise ValueError(
-            "this table does not say how fast the latent moves, so nothing can be predicted from it"
-        )
+        raise NotedError(Note("no_drift"))
     found: list[Decision] = []
     place, before = 0.0, points.arrivals[0][1]  # along the trajectory, in the latent's rms
     reference: tuple[int, float, float] | None = None

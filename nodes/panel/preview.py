@@ -17,12 +17,12 @@ from ...caching.planning.search import BestPlans
 from ...caching.remarks import remarks
 from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
-from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
 from ..host.prepare import run_points
 from ..host.sampler_response import named_response
 from ..host.sampling import zones_of
 from ..host.table_sampling import sampling_of
+from ..refusals import problem
 from ..tables import files as table_files
 from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice
 from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, wish_of, within
@@ -63,7 +63,7 @@ class TableCache:
         key = (str(path), stat.st_mtime_ns, stat.st_size)
         table = self._held.get(key)
         if table is None:
-            table = self._held[key] = tables.load(path)
+            table = self._held[key] = table_files.load(path)
             while len(self._held) > self.size:
                 self._held.popitem(last=False)
         self._held.move_to_end(key)
@@ -130,7 +130,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         config, wish = config_of(question.get("settings", {})), wish_of(question.get("wish"))
         choice = _choose(question)
         if choice is None:
-            return {"problem": Note("no_table").as_dict()}
+            return {"problem": problem(Note("no_table"))}
         schedule = _SCHEDULES.of(choice.table, sampling)
         zones = zones_of(schedule.model_sampling, config)
         if wish is not None:
@@ -146,7 +146,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     except (TableError, ValueError) as error:
         if isinstance(error, QuestionError):
             raise
-        return {"problem": f"{str(error).rstrip('.')}."}
+        return {"problem": problem(error)}
     return {
         **_as_json(run),
         **chosen,

@@ -10,6 +10,8 @@ from typing import Any
 import comfy.samplers
 
 from ...caching.config import SenCacheConfig
+from ...caching.notes import Note
+from ...caching.sentences import NotedError
 from ...calibration.table import SensitivityTable
 from ..host.table_sampling import number_of
 
@@ -105,13 +107,13 @@ def sigmas_of(model_sampling: Any, sampling: Sampling, table: SensitivityTable) 
     denoise = within(sampling.denoise, 0.0, 1.0, "denoise") or 0.0
     total = int(steps / max(denoise, 1e-3))
     if not 1 <= steps <= total <= MAX_STEPS:
-        raise ValueError(f"a run of {total} steps can't be planned; 1 to {MAX_STEPS} can")
+        raise NotedError(Note("too_many_steps", {"count": total, "most": MAX_STEPS}))
     model = SimpleNamespace(get_model_object=lambda _: model_sampling)
     sigmas = ksampler(model, steps, "cpu", sampler, scheduler, denoise).sigmas.float()
     start, end = _whole(sampling.start, "start") or 0, _whole(sampling.end, "end")
     part = sigmas[start : None if end is None else end + 1]
     if len(part) < 2:
-        raise ValueError(f"the sampler's start and end leave nothing of its {steps} steps")
+        raise NotedError(Note("no_steps_left", {"steps": steps}))
     if sampling.leftover_noise == "disable":
         part[-1] = 0.0
     return part, len(part) - 1, scheduler

@@ -67,8 +67,8 @@ def test_a_table_measured_without_guidance_says_so_and_its_guided_runs_too(
     patched = patch(wan, sensitivity=table)
     for cfg, warned in ((5.0, True), (1.0, False)):
         sample(patched, cfg=cfg)
-        notes = " ".join(records(patched)[-1].notes)
-        assert ("measured without guidance and this run has cfg 5" in notes) == warned
+        notes = [note.as_dict() for note in records(patched)[-1].notes]
+        assert notes == ([{"code": "unguided", "values": {"cfg": "5"}}] if warned else [])
     guided, _, text = calibrate(samples=1).args
     assert guided.guided and "without guidance" not in text
     patched = patch(wan, sensitivity=guided)

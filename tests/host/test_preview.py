@@ -128,9 +128,10 @@ def test_another_shift_and_a_part_of_the_steps_change_the_plan(host):
 
 
 def test_without_a_table_the_panel_says_what_to_do(host):
-    assert answered("automatic")["problem"] == {"code": "no_table", "values": {}}
-    assert "no sensitivity table 'gone.safetensors'" in answered("gone.safetensors")["problem"]
-    assert "not an embedded table" in answered("automatic", embedded="hello")["problem"]
+    assert answered("automatic")["problem"]["code"] == "no_table"
+    gone = answered("gone.safetensors")["problem"]
+    assert (gone["code"], gone["values"]) == ("table_gone", {"name": "gone.safetensors"})
+    assert "not an embedded table" in answered("automatic", embedded="hello")["problem"]["text"]
 
 
 @pytest.mark.parametrize("scheduler", ["simple", "no such scheduler", None])
@@ -185,7 +186,7 @@ def test_a_strangers_metadata_is_refused_in_a_sentence(host, changed):
     table = tables.load(SHIPPED / "tiny_wan.safetensors")
     described = {"schedule": "ModelSamplingDiscreteFlow", "multiplier": "1000", "sampling_settings": "{}"}
     text = to_text(dataclasses.replace(table, metadata={**table.metadata, **described, **changed}))
-    problem = answered("automatic", embedded=text)["problem"]
+    problem = answered("automatic", embedded=text)["problem"]["text"]
     assert problem.endswith(".") and "Traceback" not in problem
 
 
