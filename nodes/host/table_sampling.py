@@ -22,7 +22,6 @@ SETTINGS = (
     "beta_schedule", "linear_start", "linear_end", "zsnr", "sigma_min", "sigma_max", "sigma_data",
     "audio_shift",
 )  # fmt: skip
-ZERO_SNR_SIGMA = 1000.0  # no schedule with a signal in its last step begins this high
 PREDICTIONS = ("CONST", "EPS", "V_PREDICTION", "V_PREDICTION_DDPM", "EDM", "X0", "COSMOS_RFLOW")
 
 
@@ -44,15 +43,14 @@ def describe(model: Any) -> dict[str, str]:
 def sampling_of(table: SensitivityTable, shift: float | None = None) -> Any:
     """Return the host's model_sampling for a table, `shift` taking the place of the measured one.
 
-    Tables of older versions do not name the schedule; it is read off their knots. Raises TableError where
-    the host has no such sampling.
+    Raises TableError where the table does not describe it, or the host has no such sampling.
     """
-    name = table.metadata.get("schedule") or _schedule_of(table)
+    name = table.metadata.get("schedule", "")
     prediction = table.metadata.get("prediction", "")
     known = name in SCHEDULES and prediction in PREDICTIONS
     kinds = [getattr(comfy.model_sampling, kind, None) for kind in (name, prediction)] if known else [None]
     if None in kinds:
-        described = {"schedule": quoted(name), "prediction": quoted(prediction) or "?"}
+        described = {"schedule": quoted(name) or "?", "prediction": quoted(prediction) or "?"}
         raise NotedTableError(Note("sampling_unknown", described))
     settings = {**_settings(table), "shift": number_of(table, "shift", 1.0) if shift is None else shift}
     try:
@@ -65,25 +63,9 @@ def sampling_of(table: SensitivityTable, shift: float | None = None) -> Any:
     return sampling
 
 
-def _schedule_of(table: SensitivityTable) -> str:
-    """Tell the schedule of an older table: flow models know time as sigma, or as its multiple."""
-    if table.metadata.get("prediction") != "CONST":
-        return "ModelSamplingDiscrete"
-    return "ModelSamplingFlux" if _multiplier(table) == 1.0 else "ModelSamplingDiscreteFlow"
-
-
-def _multiplier(table: SensitivityTable) -> float:
-    return round(float(table.timestep[0] / table.sigma[0]), 3)
-
-
 def _settings(table: SensitivityTable) -> dict[str, Any]:
-    text = table.metadata.get("sampling_settings")
-    if text is None:
-        flow = table.metadata.get("prediction") == "CONST"
-        zero_snr = float(table.sigma[0]) > ZERO_SNR_SIGMA
-        return {"multiplier": _multiplier(table)} if flow else {"zsnr": zero_snr}
     try:
-        settings = json.loads(text)
+        settings = json.loads(table.metadata.get("sampling_settings", "{}"))
     except (ValueError, RecursionError) as error:
         raise TableError("its metadata 'sampling_settings' is damaged") from error
     if not isinstance(settings, dict):

@@ -49,18 +49,14 @@ def test_the_panel_predicts_the_decisions_of_the_run(host, required, name, sampl
 
 
 @pytest.mark.parametrize("name", ["tiny_wan", "tiny_ltxv", "tiny_cogvideox"])
-def test_an_older_table_is_planned_as_one_that_names_its_sampling(host, required, name):
-    from sencache.nodes.host.table_sampling import describe, sampling_of
+def test_a_table_describes_the_sampling_of_its_model(host, required, name):
+    from sencache.nodes.host.table_sampling import sampling_of
 
-    older = tables.load(SHIPPED / f"{name}.safetensors")
-    model = required(name.removeprefix("tiny_")).load(host)
-    metadata = {key: value for key, value in older.metadata.items() if key not in describe(model)}
-    newer = dataclasses.replace(older, metadata={**metadata, **describe(model)})
-    own = model.get_model_object("model_sampling")
-    for rebuilt in (sampling_of(newer), sampling_of(older)):
-        assert rebuilt.sigmas.equal(own.sigmas)
-        assert rebuilt.percent_to_sigma(0.3) == own.percent_to_sigma(0.3)
-        assert [type(rebuilt).__mro__[1:3]] == [type(own).__mro__[1:3]]
+    own = required(name.removeprefix("tiny_")).load(host).get_model_object("model_sampling")
+    rebuilt = sampling_of(tables.load(SHIPPED / f"{name}.safetensors"))
+    assert rebuilt.sigmas.equal(own.sigmas)
+    assert rebuilt.percent_to_sigma(0.3) == own.percent_to_sigma(0.3)
+    assert [type(rebuilt).__mro__[1:3]] == [type(own).__mro__[1:3]]
 
 
 @pytest.mark.parametrize("steps", [50, 20, 8])
