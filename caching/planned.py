@@ -157,9 +157,9 @@ class Planned:
     def _foreseen_noise(self) -> float:
         """Return how far the sampler's noise moves the latent: a wish puts up with that, epsilon does not."""
         moves = self._points.noise_moves
-        if self.config.speed_up == 0 or self._arrived >= len(moves):
+        if self.config.speed_up == 0 or moves is None or self._arrived >= len(moves):
             return 0.0
-        return moves[self._arrived][self._reference_arrived]
+        return float(moves[self._arrived][self._reference_arrived])
 
     def _damping(self, step: int) -> float:
         if self._reference is None:

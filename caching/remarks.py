@@ -35,7 +35,7 @@ def _of_plan(
         unmeasured = int((~table.modes.covers(points.timesteps)).sum())
         if unmeasured:
             yield Note("unmeasured", {"count": unmeasured})
-    if points.noise_moves:
+    if points.noise_moves is not None:
         yield Note("adds_noise")
     total = len(points.arrivals)
     if config.speed_up > 0 and total / planned < config.speed_up * (1 - 1e-9):

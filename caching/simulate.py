@@ -65,7 +65,7 @@ def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> 
         before, arrival = timestep, Arrival(sigma, timestep)
         if reference is not None:
             computed, start, time = reference
-            noise = points.noise_moves[index][computed] if points.noise_moves else 0.0
+            noise = 0.0 if points.noise_moves is None else float(points.noise_moves[index][computed])
             arrival = Arrival(sigma, timestep, (math.hypot(place - start, noise),), abs(timestep - time))
         decision = decide(policy, arrival)
         policy.take(arrival, decision)

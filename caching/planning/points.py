@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class RunPoints:
     the guidance; `error_gain`, from 1 up, how much more than Euler's method the sampler makes of an error.
     `evaluations` are the (sigma, model time) at which the sampler really evaluates, in its order; where they
     are empty it evaluates once at each of the sigmas. `noise_moves[j][i]` is how far (rms, model-input space)
-    noise that the sampler adds moves the latent from evaluation i to j; empty where it adds none.
+    noise that the sampler adds moves the latent from evaluation i to j, `[E, E]`; None where it adds none.
     """
 
     sigmas: tuple[float, ...]
@@ -33,7 +33,7 @@ class RunPoints:
     cfg: float
     error_gain: float = 1.0
     evaluations: tuple[tuple[float, float], ...] = ()
-    noise_moves: tuple[tuple[float, ...], ...] = ()
+    noise_moves: Array | None = field(default=None, compare=False)
 
     @property
     def importance(self) -> Array:

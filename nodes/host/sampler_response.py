@@ -17,22 +17,22 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ...caching.planning.points import Array
 from .sampling import shares_of
 
 logger = logging.getLogger(__name__)
 
 MAX_STEPS = 250
-MAX_REMEMBERED = 32
+MAX_REMEMBERED = 8
 NUMBERS = 4096  # of which the moves by added noise are the rms
 _STILL = 1e-4
 
 Denoised = Callable[[int, Tensor, Tensor], Tensor]
-Moves = tuple[tuple[float, ...], ...]
 
 _REMEMBERED: OrderedDict[tuple[Any, ...], SamplerResponse] = OrderedDict()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SamplerResponse:
     """What a sampler does with the network's outputs, as far as it can be told before a run (ours).
 
@@ -41,13 +41,13 @@ class SamplerResponse:
     output, Euler's method having 1: the network answers an error in the latent, and the sampler that answer,
     so the square tells best how much further off than predicted a run ends (`tests/benchmarks/method.md`).
     `noise_moves[j][i]` is how far (rms, model-input space) the noise that it adds moves the latent from
-    evaluation i to j > i; empty where it adds none. `told` is False where its ways depend on the outputs, or
-    could not be tried.
+    evaluation i to j > i, `[E, E]`; None where it adds none. `told` is False where its ways depend on the
+    outputs, or could not be tried.
     """
 
     evaluations: tuple[float, ...] = ()
     error_gain: float = 1.0
-    noise_moves: Moves = ()
+    noise_moves: Array | None = None
     told: bool = True
 
 
@@ -171,7 +171,7 @@ class _Trial:
         network, final = self.run(function, options, torch.zeros(count + 1, 1, 1, 1, 1), denoised)
         return network.sigmas, torch.stack([*network.seen, final]).flatten(1)
 
-    def noise(self, function: Any, options: dict[str, Any]) -> tuple[list[float], Moves]:
+    def noise(self, function: Any, options: dict[str, Any]) -> tuple[list[float], Array]:
         """Run with a perfect network, whose clean latent is 0: what is left of the latent is noise.
 
         Returns where the sampler evaluated, and how far the noise that it added moved the latent in between:
@@ -187,7 +187,7 @@ class _Trial:
         shares *= torch.tensor([shares_of(sampling, one)[1] for one in at])
         places = torch.stack(held).flatten(1)
         moved = torch.cdist(places, places).square() / NUMBERS - (shares[:, None] - shares[None]).square()
-        return network.sigmas, tuple(tuple(row) for row in moved.clamp_min(0).sqrt().tolist())
+        return network.sigmas, moved.clamp_min(0).sqrt().numpy()
 
 
 def _tried(function: Any, options: dict[str, Any], trial: _Trial) -> SamplerResponse:

@@ -80,7 +80,7 @@ def points_of(
         cfg=cfg,
         error_gain=1.0 if response is None else response.error_gain,
         evaluations=() if response is None else _with_times(model_sampling, response.evaluations),
-        noise_moves=() if response is None else response.noise_moves,
+        noise_moves=None if response is None else response.noise_moves,
     )
 
 

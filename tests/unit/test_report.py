@@ -230,4 +230,13 @@ def test_more_than_planned_is_explained():
 
 def test_where_noise_kept_a_planned_run_from_reuse_no_larger_epsilon_is_advised():
     text = as_text(planned_run(FIRST, over(0.2), over(0.3), planned(0.05)))
-    assert "The run computed 2 more than planned" in text and "Raise epsilon" not in text
+    assert "The run computed 1 more than planned" in text and "Raise epsilon" not in text
+
+
+@pytest.mark.parametrize(("nfe", "unmet"), [(2, False), (3, True)])
+def test_a_wish_that_was_not_met_is_told_after_the_run(nfe, unmet):
+    decisions = [FIRST, *[planned(0.1)] * (nfe - 1), *[reused(0.01)] * (4 - nfe)]
+    run = replace(record(*decisions, planned=nfe), config=SenCacheConfig(speed_up=2.0))
+    assert ("The wished speed-up of 2 was not reached: 3 of 4" in as_text(run)) == unmet
+    limited = replace(run, notes=(Note("wish_limited", {"wished": "2", "count": 3, "total": 4}),))
+    assert "was not reached" not in as_text(limited)  # told before the run already
