@@ -1,4 +1,4 @@
-"""Where a real sampler evaluates, what it makes of a disturbed output, and how far its noise moves a latent."""
+"""Where a real sampler evaluates, what it makes of a disturbed output, and how far its noise moves it."""
 
 from __future__ import annotations
 
