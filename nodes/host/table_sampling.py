@@ -43,7 +43,7 @@ def describe(model: Any) -> dict[str, str]:
 def sampling_of(table: SensitivityTable, shift: float | None = None) -> Any:
     """Return the host's model_sampling for a table, `shift` taking the place of the measured one.
 
-    Raises TableError where the table does not describe it, or the host has no such sampling.
+    Raises TableError where the table does not describe it whole, or the host has no such sampling.
     """
     name = table.metadata.get("schedule", "")
     prediction = table.metadata.get("prediction", "")
@@ -52,11 +52,11 @@ def sampling_of(table: SensitivityTable, shift: float | None = None) -> Any:
     if None in kinds:
         described = {"schedule": quoted(name) or "?", "prediction": quoted(prediction) or "?"}
         raise NotedTableError(Note("sampling_unknown", described))
-    settings = {**_settings(table), "shift": number_of(table, "shift", 1.0) if shift is None else shift}
     try:
+        settings = {**_settings(table), "shift": number_of(table, "shift") if shift is None else shift}
         sampling = type("TableSampling", tuple(kinds), {})(SimpleNamespace(sampling_settings=settings))
         agrees = torch.allclose(sampling.timestep(table.sigma).float(), table.timestep, rtol=1e-3, atol=1.0)
-    except (ValueError, TypeError, NotImplementedError, ArithmeticError, RuntimeError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise NotedTableError(Note("sampling_damaged")) from error
     if not agrees:
         raise NotedTableError(Note("sampling_differs"))
@@ -64,14 +64,11 @@ def sampling_of(table: SensitivityTable, shift: float | None = None) -> Any:
 
 
 def _settings(table: SensitivityTable) -> dict[str, Any]:
-    try:
-        settings = json.loads(table.metadata.get("sampling_settings", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise TableError("its metadata 'sampling_settings' is damaged") from error
+    settings = json.loads(table.metadata["sampling_settings"])
     if not isinstance(settings, dict):
-        raise TableError("its metadata 'sampling_settings' is damaged")
+        raise TypeError("'sampling_settings' is no JSON object")
     kept = {key: value for key, value in settings.items() if key in SETTINGS and _small(value)}
-    return {**kept, "multiplier": number_of(table, "multiplier", 1.0)}
+    return {**kept, "multiplier": number_of(table, "multiplier")}
 
 
 def _small(value: object) -> bool:
@@ -81,8 +78,11 @@ def _small(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) <= 1e6
 
 
-def number_of(table: SensitivityTable, name: str, default: float, low: float = 1e-6) -> float:
-    """Return a number of a table's metadata, from `low` to a million; raises TableError for anything else."""
+def number_of(table: SensitivityTable, name: str, default: float = math.nan, low: float = 1e-6) -> float:
+    """Return a number of a table's metadata, from `low` to a million; raises TableError for anything else.
+
+    Without a `default` the table has to hold it.
+    """
     try:
         value = float(table.metadata.get(name, default))
     except ValueError:

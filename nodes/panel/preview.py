@@ -18,26 +18,12 @@ from ...caching.remarks import remarks
 from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
 from ...calibration.table import SensitivityTable, TableError
-from ..host.prepare import run_points
-from ..host.sampler_response import named_response
 from ..host.sampling import zones_of
-from ..host.table_sampling import sampling_of
 from ..refusals import problem
 from ..tables import files as table_files
 from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice
-from .question import QuestionError, Sampling, config_of, read_into, sigmas_of, wish_of, within
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Schedule:
-    """Where a run's evaluations will lie; `told` is False for a sampler whose ways can't be foreseen."""
-
-    model_sampling: Any
-    points: RunPoints
-    steps: int
-    scheduler: str
-    told: bool
-
+from .question import QuestionError, Sampling, config_of, read_into, wish_of
+from .schedule import Schedule, ScheduleCache
 
 MAX_CANDIDATES = 16
 EPSILON_DIGITS = 4
@@ -47,6 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {"epsilon": 0.01, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
     "fast": {"epsilon": 0.03, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
 }
+
+
 @dataclass(slots=True)
 class TableCache:
     """The tables asked for last, so that a moving slider reads each once; the longest unasked goes first."""
@@ -68,20 +56,6 @@ class TableCache:
                 self._held.popitem(last=False)
         self._held.move_to_end(key)
         return table
-
-
-@dataclass(slots=True)
-class ScheduleCache:
-    """The schedule asked for last: a moving slider leaves it as it is."""
-
-    _held: tuple[SensitivityTable, Sampling, Schedule] | None = None  # one value: several threads ask
-
-    def of(self, table: SensitivityTable, sampling: Sampling) -> Schedule:
-        """Return what `_scheduled` returns."""
-        held = self._held
-        if held is None or held[0] is not table or held[1] != sampling:
-            held = self._held = (table, sampling, _scheduled(table, sampling))
-        return held[2]
 
 
 @dataclass(slots=True)
@@ -200,16 +174,6 @@ def _wished(
     )
     needed = epsilon_for(asked, zones, table, points, _PLANS)
     return replace(asked, speed_up=0.0, epsilon=_rounded_up(needed) if needed > 0 else 0.0)
-
-
-def _scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
-    """Place the run's evaluations as the sampler will."""
-    model_sampling = sampling_of(table, within(sampling.shift, 1e-3, 1e3, "shift"))
-    sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
-    cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
-    response = named_response(sampling.sampler, sigmas, model_sampling)
-    points = run_points(table, model_sampling, sigmas, cfg, response)
-    return Schedule(model_sampling, points, steps, scheduler, response.told)
 
 
 def _rounded_up(epsilon: float) -> float:
