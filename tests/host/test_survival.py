@@ -66,11 +66,16 @@ def test_a_run_stopped_at_any_evaluation_leaves_nothing(wan, sample, patch, reco
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_calibration_stopped_at_any_evaluation_keeps_its_finished_samples(host, wan, held, kind):
+def test_a_calibration_stopped_at_any_evaluation_keeps_its_finished_samples(
+    host, wan, held, kind, monkeypatch
+):
     """An error and a full card go on as Cancel does, tried where a sample begins and where one ends."""
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.host import calibration, coverage
     from sencache.nodes.tables import files as table_files
 
+    monkeypatch.setattr(calibration, "LEAST_STEPS", 2)  # few evaluations, to stop at every one of them
+    monkeypatch.setattr(coverage, "PARTS", 3)
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     model, stop = stopping(wan, "network")
     name = "calibration to survive"
@@ -112,5 +117,5 @@ def test_a_run_in_which_nothing_could_be_reused_says_so_and_why(wan, sample, pat
     sampled(sample, patched)
     text = as_text(records(patched)[-1])
     assert f"{STEPS} of {STEPS} evaluations computed, 0 reused" in text
-    assert "Nothing was reused: a single reused evaluation would leave an error of" in text
-    assert "raise epsilon above it" in text
+    assert "Nothing was reused: reusing a single evaluation would leave an error of" in text
+    assert "Raise epsilon above" in text
