@@ -57,8 +57,8 @@ class SensitivityTable:
 
     `timestep [K]` (model time, descending) and `sigma [K]` are the knots; `rows` maps each measured quantity
     to `[S, K]`, one row per calibration sample; everything is float32 and kept as a copy on the CPU.
-    `metadata` holds strings only; `modes` are None in tables that were measured without them. Raises
-    TableError for anything else.
+    `metadata` holds strings only; `modes` are None in the authors' tables (`research_npz.py`), and where
+    those of merged tables do not go together. Raises TableError for anything else.
     """
 
     timestep: Tensor

@@ -21,8 +21,8 @@ FAMILY = "sencache"
 MAX_TEXT = 256 * 1024
 MAX_MEMORY = 8 * MAX_FILE_BYTES  # that unpacking a stranger's text may take
 UNNAMED = "embedded table"
-# A float32 has four bytes: each is foreseen from those at its own place.
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": MAX_FILE_BYTES, "lc": 2, "lp": 2}]
+# A float32 has four bytes: each is foreseen from its place among them (lp), not from the one before (lc).
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": MAX_FILE_BYTES, "lc": 0, "lp": 2}]
 
 
 def condensed(table: SensitivityTable, name: str | None = None) -> SensitivityTable:

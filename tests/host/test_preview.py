@@ -186,6 +186,17 @@ def test_a_strangers_metadata_is_refused_in_a_sentence(host, changed):
     assert problem.endswith(".") and "Traceback" not in problem
 
 
+@pytest.mark.parametrize("name", ["schedule", "prediction", "multiplier", "shift", "sampling_settings"])
+def test_a_table_that_does_not_describe_its_sampling_whole_is_refused_in_a_sentence(host, name):
+    from sencache.nodes.host.table_sampling import sampling_of
+
+    table = tables.load(SHIPPED / "tiny_wan.safetensors")
+    metadata = {key: value for key, value in table.metadata.items() if key != name}
+    lacking = dataclasses.replace(table, metadata=metadata)
+    with pytest.raises(tables.TableError, match="^The sampling (of|that) this table.*(not known|be rebuilt)"):
+        sampling_of(lacking)
+
+
 def test_sigmas_from_a_node_of_its_own_are_named_because_they_can_not_be_planned(host):
     table = "tiny_wan.safetensors"
     known = answered(table, sampling={"steps": 20, "scheduler": "simple", "sigmas": "BasicScheduler"})
