@@ -58,7 +58,11 @@ class SenCacheCalibrate(io.ComfyNode):
                     "without guidance.",
                 ),
                 io.Int.Input(
-                    "steps", default=30, min=2, max=200, tooltip="Sampling steps; the table then serves any."
+                    "steps",
+                    default=30,
+                    min=2,
+                    max=200,
+                    tooltip="Sampling steps; at least 24 are measured. The table then serves any number of them.",
                 ),
                 io.Combo.Input(
                     "sampler",
