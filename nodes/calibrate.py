@@ -62,7 +62,8 @@ class SenCacheCalibrate(io.ComfyNode):
                     default=30,
                     min=2,
                     max=200,
-                    tooltip="Sampling steps; at least 24 are measured. The table then serves any number of them.",
+                    tooltip="Sampling steps; at least 24 are measured. The table then serves any number of "
+                    "them.",
                 ),
                 io.Combo.Input(
                     "sampler",
