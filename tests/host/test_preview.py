@@ -123,6 +123,58 @@ def test_another_shift_and_a_part_of_the_steps_change_the_plan(host):
     assert whole["cells"] != shifted["cells"]
 
 
+@pytest.mark.parametrize("leftover", ["disable", "enable"])
+@pytest.mark.parametrize(("start", "end"), [(0, 6), (4, 10), (6, 12)])
+def test_a_part_of_ksampler_advanced_is_planned_as_it_runs(host, wan, patch, records, leftover, start, end):
+    from host_inputs import conditioning, empty_latent
+
+    patched = patch(wan, table="tiny_wan.safetensors", speed_up=2.0)
+    host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(
+        patched, "enable", 3, 12, 5.0, "euler", "simple", conditioning(2), conditioning(0), empty_latent(),
+        start, end, leftover,
+    )  # fmt: skip
+    told = {"steps": 12, "sampler": "euler", "scheduler": "simple", "cfg": 5.0, "start": start, "end": end}
+    shown = answered("tiny_wan.safetensors", sampling={**told, "leftover_noise": leftover}, speed_up=2.0)
+    record = records(patched)[-1]
+    real = [one.decision.reason.value for one in record.evaluations]
+    assert [cell["reason"] for cell in shown["cells"]] == real
+    assert shown["predicted_error"] == pytest.approx(record.predicted_error, rel=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["uni_pc", "dpm_2", "euler"])
+@pytest.mark.parametrize("scheduler", ["ddim_uniform", "sgm_uniform", "beta", "linear_quadratic"])
+def test_the_panel_counts_the_steps_that_ksampler_makes(
+    host, wan, patch, records, sample, sampler, scheduler
+):
+    patched = patch(wan, table="tiny_wan.safetensors", epsilon=0.03)
+    sample(patched, steps=10, sampler=sampler, scheduler=scheduler)
+    told = {"steps": 10, "sampler": sampler, "scheduler": scheduler, "cfg": 5.0}
+    shown = answered("tiny_wan.safetensors", sampling=told, epsilon=0.03)
+    real = [one.decision.reason.value for one in records(patched)[-1].evaluations]
+    assert [cell["reason"] for cell in shown["cells"]] == real
+
+
+def test_a_node_of_its_own_for_sigmas_leaves_none_out_whatever_the_sampler(host):
+    told = {"steps": 20, "sampler": "uni_pc", "scheduler": "simple", "sigmas": "BasicScheduler"}
+    whole = answered("tiny_wan.safetensors", sampling={**told, "sampler": "euler"})
+    assert answered("tiny_wan.safetensors", sampling=told)["evaluations"] == whole["evaluations"] == 20
+
+
+@pytest.mark.parametrize(
+    "settings", [{"epsilon": 0.0}, {"n": 0}, {"start_percent": 0.3}, {"end_percent": 0.6}, {"rule": "joint"}]
+)
+def test_panel_and_run_give_the_same_reasons(host, wan, patch, records, sample, settings):
+    patched = patch(wan, table="tiny_wan.safetensors", **settings)
+    sample(patched, steps=20)
+    told = {"steps": 20, "sampler": "euler", "cfg": 5.0}
+    shown = answered("tiny_wan.safetensors", sampling=told, **settings)
+    real = [one.decision.reason.value for one in records(patched)[-1].evaluations]
+    if settings.get("rule") == "joint":  # its scores are the sample's own
+        assert shown["cells"][0]["reason"] == real[0] == "first"
+    else:
+        assert [cell["reason"] for cell in shown["cells"]] == real
+
+
 def test_without_a_table_the_panel_says_what_to_do(host):
     assert answered("automatic")["problem"]["code"] == "no_table"
     gone = answered("gone.safetensors")["problem"]

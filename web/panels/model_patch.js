@@ -150,6 +150,7 @@ class ModelPatchPanel {
         for (const name of ["steps", "scheduler", "denoise"]) take(node, name);
         take(node, "start_at_step", "start");
         take(node, "end_at_step", "end");
+        take(node, "return_with_leftover_noise", "leftover_noise");
       }
       take(node, "sampler_name", "sampler");
       take(node, "cfg");
