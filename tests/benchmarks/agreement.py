@@ -64,7 +64,7 @@ def main() -> None:
             differing += 1
     lines = [
         "# What the panel says, and what the run does", "",
-        "Written by `python tests/benchmarks/agreement.py`: the tiny Wan, 12 steps, cfg 5, by epsilon 0.03 and by",
+        "Written by `python tests/benchmarks/agreement.py`: the tiny Wan, 12 steps, cfg 5, epsilon 0.03 or",
         f"speed_up 2. Of {len(pairs) * len(SETTINGS)} runs {differing} differ in a count or a reason.", "",
         "| sampler | where |", "|---|---|",
         *(f"| {sampler} | {'; '.join(where)} |" for sampler, where in found.items()),
