@@ -34,7 +34,7 @@ UNUSUAL_MOVE = 2.0
 """How many times further than in calibration a latent may move before that counts as an error. Below 1.5
 guidance and prompts alone exceed it; above 3 samplers that add noise are reused too boldly."""
 
-WISHED_LIMIT = 0.01
+WISHED_LIMIT = 0.05
 """Predicted error (rms of the finished latent) up to which a run with a wished speed-up keeps to its plan
 when the latent moves unusually far. At 0 clips that move a little more miss the wish; above 0.1 nothing is
 guarded."""
@@ -51,6 +51,6 @@ TRIED = {
     "UNRELIABLE": (0.05, 0.08, 0.15),
     "UNFORESEEABLE": (0.3, 0.5, 1.0),
     "UNUSUAL_MOVE": (1.5, 2.0, 3.0),
-    "WISHED_LIMIT": (0.0, 0.01, 0.1),
+    "WISHED_LIMIT": (0.0, 0.01, 0.05, 0.1),
     "UNSETTLED_SHARE": (0.0, 1 / 3, 1.0),
 }

@@ -7,7 +7,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,7 +71,8 @@ class _OwnRandomness(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if func in self._LIKE:
-            return self._LIKE[func](args[0].shape, generator=self._generator, dtype=args[0].dtype)
+            dtype = kwargs.get("dtype") or args[0].dtype
+            return self._LIKE[func](args[0].shape, generator=self._generator, dtype=dtype)
         if func in self._DRAWS and kwargs.get("generator") is None:
             kwargs["generator"] = self._generator
         return func(*args, **kwargs)
@@ -84,6 +85,7 @@ class _StandIn:
     model_sampling: Any
     patcher: Any
     denoised: Denoised
+    asked_for_branches: bool = False
     seen: list[Tensor] = field(default_factory=list)
     sigmas: list[float] = field(default_factory=list)
 
@@ -97,7 +99,11 @@ class _StandIn:
         """Return the denoised latent of the present evaluation."""
         self.seen.append(x.clone())
         self.sigmas.append(float(sigma[0]))
-        return self.denoised(len(self.seen) - 1, x, sigma)
+        denoised = self.denoised(len(self.seen) - 1, x, sigma)
+        for function in kwargs.get("model_options", {}).get("sampler_post_cfg_function", ()):
+            self.asked_for_branches = True  # the sampler steps by the branches of the guidance (CFG++)
+            function({"denoised": denoised, "cond_denoised": denoised, "uncond_denoised": denoised})
+        return denoised
 
 
 def sampler_response(
@@ -116,7 +122,8 @@ def sampler_response(
     trial = _Trial(sigmas.detach().float().cpu(), model_sampling, patcher)
     try:
         with _OwnRandomness():
-            return _tried(function, getattr(sampler, "extra_options", {}), trial)
+            response = _tried(function, getattr(sampler, "extra_options", {}), trial)
+        return replace(response, told=response.told and not trial.by_branches)
     except Exception as error:  # a sampler of another pack may need anything
         logger.debug("SenCache: the sampler's response could not be measured: %s", error)
         return UNKNOWN
@@ -137,13 +144,14 @@ def named_response(name: str | None, sigmas: Tensor, model_sampling: Any) -> Sam
     return _REMEMBERED[key]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Trial:
-    """A schedule `sigmas [K+1]` to try samplers on."""
+    """A schedule `sigmas [K+1]` to try a sampler on; `by_branches` once it asked for the guidance's own."""
 
     sigmas: Tensor
     model_sampling: Any
     patcher: Any
+    by_branches: bool = False
 
     def run(
         self, function: Any, options: dict[str, Any], x: Tensor, denoised: Denoised
@@ -152,6 +160,7 @@ class _Trial:
         network = _StandIn(self.model_sampling, self.patcher, denoised)
         arguments = {"extra_args": {"seed": 0, "model_options": {}}, "callback": None, "disable": True}
         final = function(network, x, self.sigmas.clone(), **arguments, **options)
+        self.by_branches |= network.asked_for_branches
         return network, final
 
     def impulses(self, function: Any, options: dict[str, Any]) -> tuple[list[float], Tensor]:
