@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from comparison_points import (  # noqa: E402
 from results_page import main_ways, page  # noqa: E402
 from results_plots import plot  # noqa: E402
 from rows import read_rows, write_rows  # noqa: E402
-from settings import methods, ways  # noqa: E402
+from settings import MAIN, methods, ways  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 SAMPLERS = {
@@ -72,6 +72,11 @@ class Task:
         return {name: getattr(self, name) for name in ("model", "sampler", "cfg", "steps")}
 
     @property
+    def is_main(self) -> bool:
+        """Whether this is the way of sampling that every sampler is compared in."""
+        return (self.steps, self.cfg) == MAIN
+
+    @property
     def settings(self) -> int:
         """How many settings there are to run."""
         return sum(len(settings) for settings in self.methods.values())
@@ -89,7 +94,15 @@ def tasks(models: list[str]) -> list[Task]:
             for name, members in groups.items():
                 chosen = {member: found[member] for member in members}
                 listed.append(Task(model, sampler, cfg, steps, name, chosen))
-    return sorted(listed, key=lambda task: (task.name != "uncached", (task.steps, task.cfg) != (50, 5.0)))
+    return sorted(listed, key=lambda task: (task.name != "uncached", not task.is_main))
+
+
+def chosen(task: Task, arguments: argparse.Namespace) -> Task:
+    """Leave out what is not to be measured anew."""
+    if arguments.methods is None or task.name != OURS:
+        return task
+    wanted = {name: task.methods[name] for name in arguments.methods if name in task.methods}
+    return replace(task, methods=wanted)
 
 
 def perform(task: Task, arguments: argparse.Namespace) -> str | None:
@@ -137,6 +150,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="each takes one core")
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--keep", type=Path, help="an earlier comparison.json: run ours only, keep the rest")
+    parser.add_argument("--methods", nargs="+", help="with --keep: only these of ours")
+    parser.add_argument("--main", action="store_true", help="with --keep: only 50 steps at cfg 5")
     parser.add_argument("--note", default="", help="what the page should say beside the machine")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
     arguments = parser.parse_args()
@@ -145,7 +160,8 @@ def main() -> None:
     earlier: tuple[Found, Missing] = {}, {}
     if arguments.keep is not None:
         earlier = from_rows(read_rows(arguments.keep)[0])
-        listed = [task for task in listed if task.name in ("uncached", OURS)]
+        listed = [chosen(task, arguments) for task in listed if task.name in ("uncached", OURS)]
+        listed = [task for task in listed if task.methods and (not arguments.main or task.is_main)]
     open_tasks = (
         [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]
     )
@@ -165,7 +181,7 @@ def main() -> None:
     finished_tasks = [json.loads(path.read_text()) for path in kept]
     machine = f"{platform.machine()} CPU, one thread a process, {arguments.processes} processes at a time"
     if arguments.keep is not None:
-        machine += "; everything but ours kept from an earlier run of the command on the same kind of machine"
+        machine += "; what was not measured anew is kept from earlier runs of the command on such a machine"
     machine += f". {arguments.note}" if arguments.note else ""
     found, missing = points_of(finished_tasks)
     keep_others(found, missing, earlier)

@@ -88,9 +88,9 @@ def from_rows(rows: Iterable[dict[str, Any]]) -> tuple[Found, Missing]:
 
 
 def keep_others(found: Found, missing: Missing, earlier: tuple[Found, Missing]) -> None:
-    """Take the points of everything that is neither ours nor uncached from an earlier comparison."""
+    """Take the points of every method that was not measured anew from an earlier comparison."""
     for way, methods in earlier[0].items():
-        found[way] = found[way] | peers_of(methods) if way in found else methods
+        found[way] = methods | found.get(way, {})
         missing[way] = earlier[1].get(way, {}) | missing.get(way, {})
 
 

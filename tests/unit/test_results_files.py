@@ -89,7 +89,7 @@ def test_points_and_what_did_not_run_come_back_from_their_rows():
     assert from_rows(rows_of(found, missing)) == (found, missing)
 
 
-def test_an_earlier_comparison_gives_the_peers_and_not_ours():
+def test_an_earlier_comparison_gives_what_was_not_measured_anew():
     new, old = ({**WAY, "rows": [measured(*one) for one in ours]} for ours in (
         [("uncached", 4.0, 60.0), ("SenCache", 1.0, 50.0)],
         [("uncached", 8.0, 59.0), ("SenCache", 1.0, 30.0), ("EasyCache", 4.0, 35.0)],
