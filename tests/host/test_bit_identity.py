@@ -66,6 +66,6 @@ def test_a_budget_reuses_counts_honestly_and_stays_near_the_unpatched_result(
     assert 0 < record.reused < len(record.evaluations)
     assert torch.isfinite(result).all()
     if sampler not in NOISY:
-        # real errors are 2.7 to 5 times the predicted ones; uni_pc, with guidance and few steps, can make more
+        # real errors are 2.7 to 5 times the predicted ones; of uni_pc, with few guided steps, more
         bound = 0.35 if sampler == "uni_pc" else 5 * 0.05
         assert (result - expected).norm() < bound * expected.norm()
