@@ -15,7 +15,7 @@ from host_inputs import conditioning
 NAME = "measured twice at once"
 LATENT = (1, 16, 2, 8, 8)
 STEPS = 3
-EACH = 24 + 2 * 23 + 1  # evaluations of one sample: 24 steps are measured at least, and the smallest sigma
+EACH = STEPS + 2 * (STEPS - 1) + 1  # evaluations of one sample, the last at the smallest sigma
 PATIENCE = 120  # seconds
 
 
@@ -70,11 +70,14 @@ class Writer:
 
 
 @pytest.fixture
-def target(host):
-    """Where both write; nothing else is there in the end."""
+def target(host, monkeypatch):
+    """Where both write; nothing else is there in the end. Few evaluations are measured."""
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.host import calibration, coverage
     from sencache.nodes.tables import files as table_files
 
+    monkeypatch.setattr(calibration, "LEAST_STEPS", 2)
+    monkeypatch.setattr(coverage, "PARTS", 3)
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     place = table_files.save_target(NAME)
     yield place

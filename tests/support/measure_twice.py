@@ -23,8 +23,10 @@ def main(base: str, seed: int, samples: int, name: str) -> None:
     from host_inputs import conditioning
     from sencache.calibration import table as tables
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.host import calibration, coverage
     from sencache.nodes.tables import files as table_files
 
+    calibration.LEAST_STEPS, coverage.PARTS = 2, 3  # few evaluations, as in test_calibrate_twice.py
     table_files.register_folders()
     SenCacheCalibrate.hidden = SimpleNamespace(extra_pnginfo=None, prompt=None)
     model = nodes.NODE_CLASS_MAPPINGS["UNETLoader"]().load_unet("tiny_wan.safetensors", "default")[0]
