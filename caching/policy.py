@@ -23,6 +23,9 @@ class Reason(str, Enum):
     """Why; these words go over the wire, their sentences are in `locales/*/main.json`."""
 
     OFF = "off"
+    MEASURING = "measuring"
+    NO_TABLE = "no_table"
+    UNPLANNED = "unplanned"
     FIRST = "first"
     NEW_SHAPE = "new_shape"
     OUTSIDE_RANGE = "outside_range"
@@ -121,26 +124,27 @@ class Policy(Protocol):
 def decide(policy: Policy, arrival: Arrival) -> Decision:
     """Decide on an evaluation: without a reference it is computed whatever the rule."""
     if not policy.stores:
-        return Decision(Action.COMPUTE, Reason.OFF)
+        return policy.decide(arrival)
     if arrival.moved is None:
         return Decision(Action.COMPUTE, Reason.NEW_SHAPE if arrival.new_shape else Reason.FIRST)
     return policy.decide(arrival)
 
 
-class Off:
-    """Computes everything and stores nothing: epsilon or n is 0."""
+class ComputeAll:
+    """Computes everything and stores nothing: reuse is off, or nothing is known of the model yet."""
 
     forecast: Forecast = Hold()
     stores = False
     planned: int | None = None
     predicted_error: float | None = 0.0
 
-    def __init__(self, config: SenCacheConfig) -> None:
+    def __init__(self, config: SenCacheConfig, reason: Reason = Reason.OFF) -> None:
         self.config = config
+        self._reason = reason
 
     def decide(self, arrival: Arrival) -> Decision:
         """Compute."""
-        return Decision(Action.COMPUTE, Reason.OFF)
+        return Decision(Action.COMPUTE, self._reason)
 
     def take(self, arrival: Arrival, decision: Decision) -> Handling:
         """Keep nothing."""

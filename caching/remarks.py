@@ -16,25 +16,29 @@ if TYPE_CHECKING:
 
 
 def remarks(
-    config: SenCacheConfig, policy: Policy, table: SensitivityTable, points: RunPoints
+    config: SenCacheConfig, policy: Policy, table: SensitivityTable, points: RunPoints, measures: bool = False
 ) -> tuple[Note, ...]:
-    """Return what is special about the policy that settings got for a run."""
+    """Return what is special about the policy that settings got for a run; one that `measures` mends gaps."""
     if not policy.stores:
-        return ()
+        return (Note("not_planned"),) if config.reuses else ()
     if policy.config.rule != config.rule:
         return (Note("unplanned"),)
-    return () if policy.planned is None else tuple(_of_plan(config, policy.planned, table, points))
+    return () if policy.planned is None else tuple(_of_plan(config, policy.planned, table, points, measures))
+
+
+def unmeasured(table: SensitivityTable, points: RunPoints) -> int:
+    """Return how many of a run's steps a table has not measured."""
+    return 0 if table.modes is None else int((~table.modes.covers(points.timesteps)).sum())
 
 
 def _of_plan(
-    config: SenCacheConfig, planned: int, table: SensitivityTable, points: RunPoints
+    config: SenCacheConfig, planned: int, table: SensitivityTable, points: RunPoints, measures: bool
 ) -> Iterator[Note]:
     if not table.guided and points.cfg != 1.0:
         yield Note("unguided", {"cfg": f"{points.cfg:g}"})
-    if table.modes is not None:
-        unmeasured = int((~table.modes.covers(points.timesteps)).sum())
-        if unmeasured:
-            yield Note("unmeasured", {"count": unmeasured})
+    count = unmeasured(table, points)
+    if count:
+        yield Note("measuring_rest" if measures else "unmeasured", {"count": count})
     if points.noise_moves is not None:
         yield Note("adds_noise")
     total = len(points.arrivals)

@@ -14,6 +14,7 @@ from .record import RunRecord
 from .sentences import reason_text, sentence
 
 FEW_EVALUATIONS = 12
+NOT_TRIED = (Reason.OFF, Reason.MEASURING, Reason.NO_TABLE, Reason.UNPLANNED)  # why a whole run is computed
 
 
 def as_dict(record: RunRecord) -> dict[str, Any]:
@@ -104,13 +105,14 @@ def advice(record: RunRecord) -> Iterator[Note]:
     if beyond > 0:
         yield Note("more_than_planned", {"count": beyond})
     named = any(note.code in ("wish_raised", "wish_limited") for note in record.notes)
-    if record.complete and config.reuses and not named and record.speed_up < config.speed_up * (1 - 1e-9):
+    tried = any(one.decision.reason not in NOT_TRIED for one in record.evaluations)
+    if record.complete and tried and not named and record.speed_up < config.speed_up * (1 - 1e-9):
         values: dict[str, Value] = {"wished": f"{config.speed_up:g}", "nfe": record.nfe, "total": total}
         yield Note("wish_unmet", values)
     unstored = len(_of_reason(record, Reason.NO_STORED_OUTPUT))
     if unstored:
         yield Note("not_stored", {"count": unstored})
-    if config.reuses and 0 < total <= FEW_EVALUATIONS:
+    if tried and 0 < total <= FEW_EVALUATIONS:
         yield Note("few_evaluations", {"count": total})
     yield from record.notes
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..calibration.table import SensitivityTable
 from . import planned, planner, threshold
+from .notes import Note
 from .planning.points import RunPoints
-from .policy import Off, Policy
+from .policy import ComputeAll, Policy, Reason
+from .sentences import NotedError
 from .simulate import simulate
 
 if TYPE_CHECKING:
@@ -29,10 +31,16 @@ def effective(config: SenCacheConfig, table: SensitivityTable, points: RunPoints
     """Return the settings that a table and a run allow.
 
     Without modes, or where progress does not rise from step to step (sigma goes up, or lies above all that
-    the model knows), nothing can be planned: the joint rule takes over.
+    the model knows), nothing can be planned: the joint rule takes over, where sensitivities were measured.
     """
-    possible = table.modes is not None and points.descends
-    return config if possible or config.rule != PLAN else replace(config, rule=JOINT)
+    if can_plan(table, points) or config.rule != PLAN or not table.has_sensitivities:
+        return config
+    return replace(config, rule=JOINT)
+
+
+def can_plan(table: SensitivityTable, points: RunPoints) -> bool:
+    """Tell whether a run can be planned at all."""
+    return table.modes is not None and points.descends
 
 
 def policy_for(
@@ -48,9 +56,13 @@ def policy_for(
     where the table does not hold what the rule needs.
     """
     if not config.reuses:
-        return Off(config)
+        return ComputeAll(config)
     config = effective(config, table, points)
+    if config.rule != PLAN and not table.has_sensitivities:
+        raise NotedError(Note("no_sensitivities", {"rule": config.rule}))
     if config.rule == PLAN:
+        if not can_plan(table, points):
+            return ComputeAll(config, Reason.UNPLANNED)
         return planned.make_policy(config, zones, table, points, solver)
     return RULES[config.rule](config, zones, table, points)
 

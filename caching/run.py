@@ -133,6 +133,11 @@ class SamplingRun:
         return self._evaluations[-1].sigma
 
     @property
+    def timestep(self) -> float:
+        """The current evaluation's model time."""
+        return self._evaluations[-1].timestep
+
+    @property
     def space(self) -> Space:
         """What is stored and served: raw outputs or denoised latents."""
         return self.policy.forecast.space

@@ -23,7 +23,8 @@ Score = Callable[[Sensitivity, float, float], float]
 
 def paper_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
     """Predict the output's rms change as the sum of both norms (paper, eq. for the caching score)."""
-    return sensitivity.latent_sensitivity * latent_distance + sensitivity.time_sensitivity * time_distance
+    a, b = _changes(sensitivity, latent_distance, time_distance)
+    return a + b
 
 
 def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance: float) -> float:
@@ -31,10 +32,18 @@ def joint_score(sensitivity: Sensitivity, latent_distance: float, time_distance:
 
     With an alignment of 1 this is the paper's score.
     """
-    a = sensitivity.latent_sensitivity * latent_distance
-    b = sensitivity.time_sensitivity * time_distance
+    a, b = _changes(sensitivity, latent_distance, time_distance)
     square = a * a + b * b + 2 * sensitivity.alignment * a * b
     return 0.0 if square < 0 else math.sqrt(square)  # not max(): it would turn a broken latent's NaN into 0
+
+
+def _changes(
+    sensitivity: Sensitivity, latent_distance: float, time_distance: float
+) -> tuple[float, float]:
+    """Return the output's rms change by the latent, and that by time."""
+    by_latent, by_time = sensitivity.latent_sensitivity, sensitivity.time_sensitivity
+    assert by_latent is not None and by_time is not None, "these rules get no table without them"
+    return by_latent * latent_distance, by_time * time_distance
 
 
 SCORES: Mapping[str, Score] = {"joint": joint_score, "paper": paper_score}

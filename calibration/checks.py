@@ -13,7 +13,7 @@ MAX_SAMPLES = 1000
 MAX_METADATA_ENTRIES = 64
 MAX_METADATA_CHARACTERS = 4096
 
-REQUIRED_ROWS = ("latent_sensitivity", "time_sensitivity")
+SENSITIVITY_ROWS = ("latent_sensitivity", "time_sensitivity")
 ROW_LIMITS = {
     "latent_sensitivity": (0.0, 1e6),
     "time_sensitivity": (0.0, 1e6),
@@ -51,10 +51,14 @@ def validated(name: str, tensor: Tensor, shape: tuple[int, ...], low: float, hig
 
 
 def validated_rows(rows: Mapping[str, Tensor], knots: int) -> dict[str, Tensor]:
-    """Return copies of the rows `[S, knots]`, or raise TableError."""
-    for name in REQUIRED_ROWS:
-        refuse_unless(name in rows, f"it has no '{name}'")
-    first = rows["latent_sensitivity"]
+    """Return copies of the rows `[S, knots]`, or raise TableError.
+
+    A run that was only watched has no sensitivities; one of the two alone is a damaged table.
+    """
+    missing = [name for name in SENSITIVITY_ROWS if name not in rows]
+    refuse_unless(len(missing) != 1, f"it has no '{missing[0] if missing else ''}'")
+    refuse_unless(bool(rows), "it holds nothing measured")
+    first = rows[min(rows) if missing else SENSITIVITY_ROWS[0]]
     samples = len(first) if first.ndim else 0
     allowed = f"1 to {MAX_SAMPLES} are allowed"
     refuse_unless(1 <= samples <= MAX_SAMPLES, f"it has {samples} samples; {allowed}")

@@ -16,6 +16,7 @@ MAX_MODES = 24
 MAX_ELEMENTS = 65536
 _LIMIT = 1e6
 MARGIN = 1e-3  # of the measured range: a sampler that adds noise begins a little beside its schedule
+LONG_GAP = 4.0  # times as long as both gaps beside it: there one part of a run was measured, then another
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,19 +49,24 @@ class OutputModes:
         """Return the guided output's columns at model times, `[len(timesteps), R]`, float64.
 
         `negative + cfg * (positive - negative)`; without a measured negative branch the positive one.
+        """
+        branches = self.at(timesteps)
+        if branches.shape[1] == 2:
+            return (branches[:, 1] + cfg * (branches[:, 0] - branches[:, 1])).T
+        return branches[:, 0].T
+
+    def at(self, timesteps: Sequence[float]) -> Tensor:
+        """Return every branch's columns at model times, `[R, B, len(timesteps)]`, float64.
+
         Between the knots a natural cubic spline answers, outside them the straight line that it ends in: no
         plan relies on that (`covers`).
         """
-        branches = self.values.double()
-        columns = branches[:, 0]
-        if branches.shape[1] == 2:
-            columns = branches[:, 1] + cfg * (branches[:, 0] - branches[:, 1])
         times = torch.as_tensor(timesteps, dtype=torch.float64)
         knots = self.timestep.double()
-        spline = CubicSpline(knots.flip(0).numpy(), columns.flip(1).T.numpy(), bc_type="natural")
+        columns = self.values.double().flip(2).numpy()
+        spline = CubicSpline(knots.flip(0).numpy(), columns, axis=2, bc_type="natural")
         inside = times.clamp(knots[-1], knots[0]).numpy()
-        beyond = (times.numpy() - inside)[:, None]
-        return torch.from_numpy(spline(inside) + beyond * spline(inside, 1))
+        return torch.from_numpy(spline(inside) + (times.numpy() - inside) * spline(inside, 1))
 
     @property
     def span(self) -> tuple[float, float]:
@@ -69,10 +75,22 @@ class OutputModes:
         return last - MARGIN * (first - last), first + MARGIN * (first - last)
 
     def covers(self, timesteps: Sequence[float]) -> Tensor:
-        """Tell of each model time whether it was measured, `[K]`."""
+        """Tell of each model time whether it was measured, `[K]`: it lies in the span, and in no long gap."""
         low, high = self.span
         times = torch.as_tensor(timesteps, dtype=torch.float64)
-        return (times >= low) & (times <= high)
+        measured = (times >= low) & (times <= high)
+        for before, after in self.gaps:
+            measured &= (times >= before) | (times <= after)
+        return measured
+
+    @property
+    def gaps(self) -> list[tuple[float, float]]:
+        """The long gaps between two measured parts: the model times at their beginning and end."""
+        lengths = -self.timestep.double().diff()
+        beside = torch.cat([lengths.new_zeros(1), lengths, lengths.new_zeros(1)])
+        long = (lengths > LONG_GAP * beside[:-2]) & (lengths > LONG_GAP * beside[2:])
+        inner: list[int] = (long[1:-1].nonzero().flatten() + 1).tolist()
+        return [(float(self.timestep[k]), float(self.timestep[k + 1])) for k in inner]
 
     def merged(self, own: int, other: OutputModes, others: int) -> OutputModes:
         """Return the modes of `own` samples measured here and `others` in another, on the same knots."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from .checks import (
     DIGEST_KEY,
     MAX_KNOTS,
+    SENSITIVITY_ROWS,
     VERSION_KEY,
     TableError,
     refuse_unless,
@@ -40,12 +41,12 @@ class Sensitivity:
 
     `latent_sensitivity` is rms change of the output per rms change of the latent, `time_sensitivity` rms
     change of the output per unit of model time, `alignment` the cosine between the two changes (1 where it
-    was not measured), `output_rms` and `latent_drift` (rms change of the latent per unit of model time) are
-    None where not measured.
+    was not measured), `output_rms` the output's size and `latent_drift` the rms change of the latent per unit
+    of model time. The others are None where not measured.
     """
 
-    latent_sensitivity: float
-    time_sensitivity: float
+    latent_sensitivity: float | None = None
+    time_sensitivity: float | None = None
     alignment: float = 1.0
     output_rms: float | None = None
     latent_drift: float | None = None
@@ -58,7 +59,8 @@ class SensitivityTable:
     `timestep [K]` (model time, descending) and `sigma [K]` are the knots; `rows` maps each measured quantity
     to `[S, K]`, one row per calibration sample; everything is float32 and kept as a copy on the CPU.
     `metadata` holds strings only; `modes` are None in the authors' tables (`research_npz.py`), and where
-    those of merged tables do not go together. Raises TableError for anything else.
+    those of merged tables do not go together. A run that was only watched (`recording.py`) has modes and no
+    sensitivities. Raises TableError for anything else.
     """
 
     timestep: Tensor
@@ -82,13 +84,20 @@ class SensitivityTable:
         set_(self, "sigma", validated("sigma", self.sigma, (knots,), 0.0, 1e6))
         set_(self, "rows", rows)
         set_(self, "metadata", validated_metadata(self.metadata))
+        useful = self.has_sensitivities or self.modes is not None
+        refuse_unless(useful, "it has neither sensitivities nor output modes")
         set_(self, "_knots", [-value for value in timestep.tolist()])
         set_(self, "_means", {name: row.mean(dim=0).tolist() for name, row in rows.items()})
 
     @property
     def num_samples(self) -> int:
         """How many calibration samples the rows hold."""
-        return len(self.rows["latent_sensitivity"])
+        return len(next(iter(self.rows.values())))
+
+    @property
+    def has_sensitivities(self) -> bool:
+        """Whether the sensitivities to latent and time were measured, which only a calibration does."""
+        return all(name in self.rows for name in SENSITIVITY_ROWS)
 
     @property
     def guided(self) -> bool:

@@ -16,7 +16,7 @@ from .calibrate_report import as_text, expectations
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases, as_image
 from .host.calibration import CalibrationRun, digest
-from .host.model_identity import fingerprint, readable_name, weights_digest
+from .host.model_identity import fingerprint, loras_digest, readable_name, weights_digest
 from .host.table_sampling import describe
 from .host.wrappers import without_patch
 from .model_patch import Sensitivity
@@ -180,6 +180,7 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         "seed": str(seed),
         "conditioning": digest([run.positive, run.negative]),
         "weights": weights_digest(run.model),
+        "loras": loras_digest(run.model),
         "latent_shape": ", ".join("x".join(map(str, part.shape[1:])) for part in run.latent_parts()),
         "source": "videos" if run.from_videos else "own trajectories",
         "latents": run.latents_digest(),

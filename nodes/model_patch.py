@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from comfy_api.latest import io
@@ -14,15 +15,15 @@ from ..calibration.table import SensitivityTable, TableError
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases
 from .host.model_identity import fingerprint, readable_name
+from .host.source import Automatic, Chosen, TableSource
 from .host.table_sampling import number_of
-from .host.wrappers import Patch
+from .host.wrappers import NODE, Patch
 from .patch_inputs import DEFAULTS, advanced_inputs
 from .refusals import refusal
 from .tables import files as table_files
-from .tables.choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
+from .tables.choice import AUTOMATIC, CONNECTED, MEASURED, Choice, embedded_choice, file_choice
 from .tables.embedded import from_text
 
-NODE = "SenCache Model Patch"
 NOT_CONNECTED = object()
 Sensitivity = io.Custom("SENSITIVITY")
 
@@ -142,6 +143,7 @@ class SenCacheModelPatch(io.ComfyNode):
         any_model: bool,
         sensitivity: SensitivityTable | None = None,
         embedded_table: str = "",
+        measure: bool = True,
     ) -> io.NodeOutput:
         """Check everything before anything is patched; raises ValueError in one sentence."""
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
@@ -158,35 +160,46 @@ class SenCacheModelPatch(io.ComfyNode):
                 strict_epsilon=strict_epsilon,
                 cache_device=cache_device,
             )
-            chosen = _choose(model, str(table), sensitivity, str(embedded_table))
-            with naming(chosen.name, "sensitivity table"):
-                number_of(chosen.table, "cfg", 1.0, low=0.0)  # refused here, not by the sampler
+            source, chosen = _source(config, model, str(table), sensitivity, str(embedded_table), measure)
+            if chosen is not None:
+                with naming(chosen.name, "sensitivity table"):
+                    number_of(chosen.table, "cfg", 1.0, low=0.0)  # refused here, not by the sampler
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
-        if not any_model:
+        if chosen is not None and not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)
-        notes = (*chosen.notes, *_notes(chosen.table, rule))
-        used = {"table": chosen.name, "source": chosen.source}
-        patch = Patch(config, chosen.table, chosen.name, notes)
+        used = {"table": "" if chosen is None else chosen.name}
+        used["source"] = MEASURED if chosen is None else chosen.source
+        patch = Patch(config, source, () if chosen is None else tuple(_notes(chosen.table, rule)))
         return io.NodeOutput(patch.apply(model), ui={"sencache": [used]})
 
 
-def _choose(model: Any, name: str, sensitivity: SensitivityTable | None, embedded: str) -> Choice:
-    """Return the table to use: the connected one, the workflow's own, the chosen file, or the model's."""
+def _source(
+    config: SenCacheConfig,
+    model: Any,
+    name: str,
+    sensitivity: SensitivityTable | None,
+    embedded: str,
+    measure: bool,
+) -> tuple[TableSource, Choice | None]:
+    """Return where runs find their table, and the table as far as it is known now.
+
+    The connected one, the workflow's own, the chosen file, or the model's, which its first run may measure.
+    """
     if sensitivity is not None:
-        return Choice(sensitivity, sensitivity.metadata.get("name", "from SenCache Calibrate"), CONNECTED)
+        connected = sensitivity.metadata.get("name", "from SenCache Calibrate")
+        return _chosen(Choice(sensitivity, connected, CONNECTED))
     brought = embedded_choice(embedded, name) if embedded.strip() else None
     if brought is not None:
-        return brought
-    if name == AUTOMATIC:
-        found = table_files.matching(fingerprint(model))
-        if not found:
-            raise TableError(
-                f"there is no sensitivity table of {readable_name(model)} yet; "
-                "measure one with SenCache Calibrate"
-            )
-        name = found[0]
-    return file_choice(name)
+        return _chosen(brought)
+    if name != AUTOMATIC:
+        return _chosen(file_choice(name))
+    source = Automatic(config, measure)
+    return source, source.of_model(model) if config.reuses else None
+
+
+def _chosen(choice: Choice) -> tuple[TableSource, Choice]:
+    return Chosen(choice), choice
 
 
 def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> None:
@@ -199,5 +212,6 @@ def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> Non
         )
 
 
-def _notes(table: SensitivityTable, rule: str) -> tuple[Note, ...]:
-    return (Note("no_alignment"),) if rule == "joint" and table.mean("alignment") is None else ()
+def _notes(table: SensitivityTable, rule: str) -> Iterator[Note]:
+    if rule == "joint" and table.mean("alignment") is None:
+        yield Note("no_alignment")

@@ -78,5 +78,12 @@ def advanced_inputs() -> list[Any]:
             tooltip="The table itself as text, so that whoever opens the workflow needs no file. The panel's "
             "button 'Embed table in workflow' fills it in.",
         ),
+        io.Boolean.Input(
+            "measure",
+            default=True,
+            optional=True,
+            tooltip="Where 'automatic' finds no table of the model, the first run measures one: that run is "
+            "exact and not faster, the next ones are. Off: such a model is refused.",
+        ),
     ]
     return [advanced(widget) for widget in inputs]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+SAMPLED = 16  # weights, of which the first numbers are hashed
 _NOT_IDENTITY = {"dtype", "device", "operations"}
 
 
@@ -55,22 +60,58 @@ def fingerprint(model: Any) -> str:
 
 
 def weights_digest(model: Any) -> str:
-    """Hash a sample of the weights and the patches on them: one architecture may hold another expert.
+    """Hash a sample of the model's own weights: one architecture may hold another expert, or a fine-tune.
 
-    Weights that the host has patched in place count as they were before. With patches (a LoRA) the digest
-    holds until ComfyUI is restarted, since the host names them at random.
+    Weights that the host has patched in place (LoRAs) count as they were before.
     """
     hashed = hashlib.sha256()
     network = model.model.diffusion_model
     parameters = sorted(network.named_parameters())  # a state dict of packed weights may hold stand-ins
-    for name, value in parameters[:: max(1, len(parameters) // 16)]:
+    for name, value in parameters[:: max(1, len(parameters) // SAMPLED)]:
         hashed.update(name.encode())
         kept = model.backup.get(f"diffusion_model.{name}")
-        own = value if kept is None else kept.weight
-        hashed.update(own.detach().flatten()[:64].float().cpu().numpy().tobytes())
-    if model.patches:
-        hashed.update(str(model.patches_uuid).encode())
+        hashed.update(_beginning(value if kept is None else kept.weight))
     return hashed.hexdigest()[:16]
+
+
+def loras_digest(model: Any) -> str:
+    """Hash the patches on a model's weights and their strengths; empty where there are none.
+
+    The same in every session, unlike the host's own name for a set of patches.
+    """
+    if not model.patches:
+        return ""
+    hashed = hashlib.sha256()
+    keys = sorted(model.patches, key=str)
+    for key in keys:
+        strengths = [[entry[0], entry[2]] for entry in model.patches[key]]
+        hashed.update(json.dumps([str(key), strengths], default=str).encode())
+    for key in keys[:: max(1, len(keys) // SAMPLED)]:
+        for tensor in _tensors(model.patches[key]):
+            hashed.update(_beginning(tensor))
+    return hashed.hexdigest()[:16]
+
+
+def _beginning(tensor: Tensor) -> bytes:
+    return bytes(tensor.detach().flatten()[:64].float().cpu().numpy().tobytes())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors of a patch: plain ones, nested ones, and those of the host's weight adapters."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _tensors(one)
+    elif hasattr(value, "weights"):
+        yield from _tensors(value.weights)
+
+
+def file_name(model: Any) -> str:
+    """Return the name of the file that a model was loaded from, where the host remembers it; else nothing."""
+    _, arguments, *_ = getattr(model, "cached_patcher_init", None) or (None, ())
+    first = arguments[0] if arguments else ""
+    return Path(first).name if isinstance(first, str) else ""
 
 
 def readable_name(model: Any) -> str:

@@ -11,39 +11,69 @@ from torch import Tensor
 from ...caching.config import SenCacheConfig
 from ...caching.notes import Note
 from ...caching.planning.points import RunPoints
-from ...caching.policy import Off, Policy
-from ...caching.remarks import remarks
+from ...caching.policy import ComputeAll, Policy, Reason
+from ...caching.remarks import remarks, unmeasured
 from ...caching.rules import policy_for
+from ...caching.simulate import ExpectedRun, simulate
+from ...calibration.recording import Obstacle
 from ...calibration.table import SensitivityTable
+from ..tables.own import is_own
 from .guidance import guidance_scale
 from .sampler_response import SamplerResponse, sampler_response
 from .sampling import points_of, progress_of, zones_of
+from .source import TableSource
 from .table_sampling import number_of
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
-    """What a run needs before its first evaluation; `notes` are what a person should know of it."""
+    """What a run needs before its first evaluation.
+
+    `notes` are what a person should know of it, `measures` whether it measures what no table has yet, and
+    `why_not` what keeps it from that, None where nothing does.
+    """
 
     policy: Policy
     model_sampling: Any
     axis: Callable[[float], float]
-    notes: tuple[Note, ...]
+    notes: tuple[Note, ...] = ()
+    measures: bool = False
+    why_not: Obstacle | None = None
 
 
 def prepare(
-    config: SenCacheConfig, table: SensitivityTable, guider: Any, sampler: Any, sigmas: Tensor
-) -> PreparedRun:
-    """Prepare a guider's run over `sigmas [K+1]`; raises ValueError where the table lacks what it needs."""
+    config: SenCacheConfig, source: TableSource, guider: Any, sampler: Any, sigmas: Tensor
+) -> tuple[PreparedRun, str]:
+    """Prepare a guider's run over `sigmas [K+1]`, and name its table.
+
+    Raises ValueError where there is no table and none can be measured, or it lacks what the run needs.
+    """
     model_sampling = guider.model_patcher.get_model_object("model_sampling")
     axis = progress_of(model_sampling)
     if not config.reuses:
-        return PreparedRun(Off(config), model_sampling, axis, ())
+        return PreparedRun(ComputeAll(config), model_sampling, axis), ""
     response = sampler_response(sampler, sigmas, model_sampling, guider.model_patcher)
+    why_not = Obstacle.NOISE_ADDED if response.noise_moves is not None else None
+    choice = source.find(guider)
+    if choice is None:
+        policy: Policy = ComputeAll(config, Reason.MEASURING if why_not is None else Reason.NO_TABLE)
+        return PreparedRun(policy, model_sampling, axis, (), True, why_not), ""
+    table = choice.table
     points = run_points(table, model_sampling, sigmas, guidance_scale(guider), response)
     policy = policy_for(config, zones_of(model_sampling, config), table, points)
-    notes = remarks(config, policy, table, points)
-    return PreparedRun(policy, model_sampling, axis, notes)
+    measures = source.measures and is_own(table) and unmeasured(table, points) > 0
+    notes = (*choice.notes, *remarks(config, policy, table, points, measures))
+    return PreparedRun(policy, model_sampling, axis, notes, measures, why_not), choice.name
+
+
+def expected(
+    config: SenCacheConfig, table: SensitivityTable, guider: Any, sampler: Any, sigmas: Tensor
+) -> ExpectedRun:
+    """Say what the next run like this one will do with a table that has just been measured."""
+    sampling = guider.model_patcher.get_model_object("model_sampling")
+    response = sampler_response(sampler, sigmas, sampling, guider.model_patcher)
+    points = run_points(table, sampling, sigmas, guidance_scale(guider), response)
+    return simulate(policy_for(config, zones_of(sampling, config), table, points), table, points)
 
 
 def run_points(

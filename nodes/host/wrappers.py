@@ -17,16 +17,21 @@ from ...caching.forecast import Space
 from ...caching.notes import Note
 from ...caching.record import RunRecord
 from ...caching.run import SamplingRun
-from ...calibration.table import SensitivityTable
+from ...calibration.table import TableError
 from ..panel.live import LiveRun
+from ..refusals import refusal
 from .accelerators import refuse_other_accelerator
 from .branches import branch_keys, plain_options
+from .first_run import FirstRun
+from .measuring import Measuring
 from .prepare import prepare
 from .sampling import raw_output
+from .source import TableSource
 
 logger = logging.getLogger(__name__)
 
 KEY = "sencache"
+NODE = "SenCache Model Patch"
 MAX_RECORDS = 32
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 WRAPPER_TYPES = (_WRAPPERS.OUTER_SAMPLE, _WRAPPERS.PREDICT_NOISE, _WRAPPERS.CALC_COND_BATCH)
@@ -50,6 +55,7 @@ class _HostRun:
     run: SamplingRun
     model_sampling: Any
     live: LiveRun | None = None
+    measuring: Measuring | None = None
     calls: int | None = None  # in this evaluation; None before the first
     first_options: dict[str, str] = field(default_factory=dict)
 
@@ -59,8 +65,7 @@ class Patch:
     """What Model Patch puts on a model: settings, table, and where runs are reported; no run's state."""
 
     config: SenCacheConfig
-    table: SensitivityTable
-    table_name: str
+    source: TableSource
     notes: tuple[Note, ...] = ()
     sink: RecordSink = field(default_factory=RecordSink)
 
@@ -86,12 +91,17 @@ class Patch:
     ) -> Any:
         """Give the run its state, and take it away again however the run ends."""
         guider = executor.class_obj
-        refuse_other_accelerator("SenCache Model Patch", guider.model_options)
-        prepared = prepare(self.config, self.table, guider, sampler, sigmas)
+        refuse_other_accelerator(NODE, guider.model_options)
+        try:
+            prepared, table_name = prepare(self.config, self.source, guider, sampler, sigmas)
+        except (TableError, ValueError) as error:
+            raise ValueError(refusal(NODE, error)) from None
         run = SamplingRun(prepared.policy, self.config.cache_device, prepared.axis)
+        first_run = FirstRun.begin(self.config, prepared, guider, sampler, sigmas, noise, _mask(args, kwargs))
         options = guider.model_options.setdefault("transformer_options", {})
         live = LiveRun.begin(len(sigmas) - 1)
-        options[KEY] = _HostRun(run, prepared.model_sampling, live)
+        measuring = None if first_run is None else first_run.measuring
+        options[KEY] = _HostRun(run, prepared.model_sampling, live, measuring)
         complete = False
         try:
             output = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -99,11 +109,14 @@ class Patch:
             return output
         finally:
             options.pop(KEY, None)
-            record = self._report(run, complete, prepared.notes)
+            measured = () if first_run is None else first_run.finish(complete)
+            record = self._report(run, complete, prepared.notes + measured, table_name)
             if live is not None:
                 live.finish(record)
 
-    def _report(self, run: SamplingRun, complete: bool, notes: tuple[Note, ...]) -> RunRecord:
+    def _report(
+        self, run: SamplingRun, complete: bool, notes: tuple[Note, ...], table_name: str
+    ) -> RunRecord:
         context = get_executing_context()
         record = RunRecord(
             config=run.policy.config,
@@ -111,7 +124,7 @@ class Patch:
             complete=complete,
             node_id=None if context is None else str(context.node_id),
             prompt_id=None if context is None else str(context.prompt_id),
-            table_name=self.table_name,
+            table_name=table_name,
             notes=self.notes + notes,
             planned=run.policy.planned,
             predicted_error=run.policy.predicted_error if run.policy.planned is not None else None,
@@ -145,7 +158,7 @@ class Patch:
         """Serve every branch's forecast, or compute and store; `timestep` is sigma, the results denoised."""
         options = model_options.get("transformer_options", {})
         state = options.get(KEY)
-        if state is None or state.calls is None or not state.run.policy.stores:
+        if state is None or state.calls is None or not (state.run.policy.stores or state.measuring):
             return executor(model, conds, x_in, timestep, model_options)
         run, sampling = state.run, model.model_sampling
         if state.calls == 0:
@@ -160,12 +173,20 @@ class Patch:
             ]
         run.compute_instead()
         outputs = executor(model, conds, x_in, timestep, model_options)
+        if state.measuring is not None and state.calls == 1:
+            state.measuring.take(branches, run.sigma, run.timestep, x_in, outputs)
         for branch, denoised in zip(branches, outputs, strict=True):
-            if branch is None:
+            if branch is None or not run.policy.stores:
                 continue
             raw = run.space is Space.RAW
             run.store(branch, raw_output(sampling, timestep, denoised, x_in) if raw else denoised)
         return outputs
+
+
+def _mask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the mask of what is sampled: the first argument after the sigmas on every host."""
+    mask = args[0] if args else kwargs.get("denoise_mask")
+    return mask if isinstance(mask, Tensor) else None
 
 
 def _served(run: SamplingRun, branch: Any, sampling: Any, sigma: Tensor, x: Tensor) -> Tensor:

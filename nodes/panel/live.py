@@ -15,6 +15,7 @@ from ..host.queued_graph import stats_after
 from .shown import as_shown
 
 RUN_EVENT = "sencache.run"
+MEASURED_EVENT = "sencache.measured"
 CALIBRATION_EVENT = "sencache.calibration"
 SECONDS_BETWEEN = 0.25  # often enough to look alive; drawing takes processor time where the model runs on it
 
@@ -42,6 +43,13 @@ class Listener:
         """Send one event; it only joins the server's queue here."""
         about = {"workflow": self.workflow, "prompt": self.prompt_id, "node": self.node_id}
         self._server.send_sync(event, {**about, **data}, self._client)
+
+
+def tell_measured(table: str) -> None:
+    """Tell the browser that the running sampler's model has a table now."""
+    listener = Listener.find()
+    if listener is not None:
+        listener.send(MEASURED_EVENT, {"table": table})
 
 
 class LiveRun:

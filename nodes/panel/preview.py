@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...caching.config import SenCacheConfig, Zones
@@ -36,29 +34,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(slots=True)
-class TableCache:
-    """The tables asked for last, so that a moving slider reads each once; the longest unasked goes first."""
-
-    size: int = 8
-    _held: OrderedDict[tuple[Any, ...], SensitivityTable] = field(default_factory=OrderedDict)
-
-    def load(self, path: Path) -> SensitivityTable:
-        """Load a table file, or return it as it was loaded before; raises TableError."""
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise TableError(error.strerror or type(error).__name__) from error
-        key = (str(path), stat.st_mtime_ns, stat.st_size)
-        table = self._held.get(key)
-        if table is None:
-            table = self._held[key] = table_files.load(path)
-            while len(self._held) > self.size:
-                self._held.popitem(last=False)
-        self._held.move_to_end(key)
-        return table
-
-
-@dataclass(slots=True)
 class PlanCache:
     """The plans found last: a moving slider changes which of them is chosen, not the plans.
 
@@ -85,7 +60,6 @@ class PlanCache:
         return plans
 
 
-_TABLES = TableCache()
 _PLANS = PlanCache()
 _SCHEDULES = ScheduleCache()
 
@@ -155,7 +129,7 @@ def _choose(question: Mapping[str, Any]) -> Choice | None:
     present = set(table_files.names())
     for name in wanted:
         if name in present:
-            return Choice(_TABLES.load(table_files.path_of(name)), name, FILE)
+            return Choice(table_files.CACHE.load(table_files.path_of(name)), name, FILE)
     if names and names[0] != AUTOMATIC:
         table_files.path_of(names[0])  # says that it is gone
     return None
@@ -218,4 +192,4 @@ def presets() -> dict[str, dict[str, Any]]:
 
 def load_named(name: str) -> SensitivityTable:
     """Load a table file by its listed name; raises TableError."""
-    return _TABLES.load(table_files.path_of(name))
+    return table_files.CACHE.load(table_files.path_of(name))

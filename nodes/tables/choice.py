@@ -9,11 +9,12 @@ from ...caching.notes import Note
 from ...calibration.table import SensitivityTable, TableError
 from . import files as table_files
 from .embedded import condensed, from_text, name_of
+from .own import Identity, find, is_own
 
 _read = functools.lru_cache(8)(from_text)  # the panel asks at every move of its slider; tables never change
 
 AUTOMATIC = "automatic"
-CONNECTED, FILE, EMBEDDED = "connected", "file", "embedded"
+CONNECTED, FILE, EMBEDDED, MEASURED = "connected", "file", "embedded", "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Choice:
 
 def file_choice(name: str) -> Choice:
     """Choose a table file by its listed name; raises TableError."""
-    return Choice(table_files.load(table_files.path_of(name)), name, FILE)
+    return Choice(table_files.CACHE.load(table_files.path_of(name)), name, FILE)
 
 
 def embedded_choice(text: str, selected: str) -> Choice | None:
@@ -49,9 +50,38 @@ def embedded_choice(text: str, selected: str) -> Choice | None:
     return Choice(embedded, name, EMBEDDED, (Note("embedded_differs", {"name": name}),))
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `automatic` looks for: the model, whether the run is `guided` (None where that is not known yet),
+    whether the rule needs `sensitivities`, and whether a run `measures` where there is nothing."""
+
+    model: Identity
+    guided: bool | None = None
+    sensitivities: bool = False
+    measures: bool = True
+
+
+def automatic_choice(wanted: Wanted) -> Choice | None:
+    """Choose a model's table: calibrated on its weights, else measured by its own runs; None for neither.
+
+    Where runs do not measure, one that was calibrated on other weights of the same architecture will do.
+    """
+    there = list(table_files.of_architecture(wanted.model.fingerprint))
+    if wanted.sensitivities:
+        there = [(name, table) for name, table in there if table.has_sensitivities]
+    calibrated = [(name, table) for name, table in there if not is_own(table)]
+    weights = wanted.model.weights
+    same = [one for one in calibrated if one[1].metadata.get("weights", weights) == weights]
+    own = None if wanted.sensitivities else find(wanted.model, bool(wanted.guided))
+    found = same[0] if same else own
+    if found is None and calibrated and not wanted.measures:
+        found = calibrated[0]
+    return None if found is None else Choice(found[1], found[0], FILE)
+
+
 def _local(name: str) -> SensitivityTable | None:
     """Load a local file, None where there is none or it can't be used."""
     try:
-        return table_files.load(table_files.path_of(name))
+        return table_files.CACHE.load(table_files.path_of(name))
     except TableError:
         return None

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import folder_paths
 
@@ -65,6 +67,34 @@ def load(path: Path) -> SensitivityTable:
     except TableError as error:
         why = str(error.__cause__ or error)  # without the file's name
         raise NotedTableError(Note("table_unusable", {"name": path.name, "why": why})) from error
+
+
+@dataclass(slots=True)
+class TableCache:
+    """The tables asked for last, so that each is read once; the longest unasked goes first."""
+
+    size: int = 128
+    _held: OrderedDict[tuple[Any, ...], SensitivityTable] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)  # runs and the panel's thread ask
+
+    def load(self, path: Path) -> SensitivityTable:
+        """Load a table file, or return it as it was loaded before; raises TableError."""
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise TableError(error.strerror or type(error).__name__) from error
+        key = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        with self._lock:
+            table = self._held.get(key)
+            if table is None:
+                table = self._held[key] = load(path)
+                while len(self._held) > self.size:
+                    self._held.popitem(last=False)
+            self._held.move_to_end(key)
+        return table
+
+
+CACHE = TableCache()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +172,14 @@ def save_finished(target: SaveTarget, table: SensitivityTable) -> None:
             path.unlink(missing_ok=True)
 
 
-def matching(fingerprint: str) -> list[str]:
-    """Return the names of the tables measured on a model with this fingerprint: user's own, newest first."""
+def of_architecture(fingerprint: str) -> Iterator[tuple[str, SensitivityTable]]:
+    """Yield the names and tables measured on models with this fingerprint: user's own, newest first."""
     found = []
     for name in names():
         with contextlib.suppress(TableError, OSError):
             path = path_of(name)
-            if tables.load(path).metadata.get("fingerprint") == fingerprint:
-                found.append((path.is_relative_to(SHIPPED), -path.stat().st_mtime, name))
-    return [name for _, _, name in sorted(found)]
+            table = CACHE.load(path)
+            if table.metadata.get("fingerprint") == fingerprint:
+                found.append((path.is_relative_to(SHIPPED), -path.stat().st_mtime, name, table))
+    for *_, name, table in sorted(found, key=lambda one: one[:3]):
+        yield name, table

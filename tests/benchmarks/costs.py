@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from comfy_host import start_host  # noqa: E402
 from sencache.caching.config import SenCacheConfig  # noqa: E402
-from sencache.calibration.table import SensitivityTable, load  # noqa: E402
+from sencache.calibration.table import SensitivityTable  # noqa: E402
 from tiny_models import MODELS, TinyModel, sampler_object  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
@@ -89,12 +89,14 @@ def overhead(nodes: ModuleType, tiny: TinyModel, enlarged: int) -> dict[str, flo
     """Time computed and reused steps, and the decision within them, at a larger latent; medians, cfg 5."""
     import comfy.samplers
     from sencache.caching.run import SamplingRun
+    from sencache.nodes.host.source import Chosen
     from sencache.nodes.host.wrappers import Patch
+    from sencache.nodes.tables.choice import file_choice
 
     batch, channels, frames, height, width = tiny.latent_shape
     shape = (batch, channels, frames, height * enlarged, width * enlarged)
     config = SenCacheConfig(epsilon=100.0, speed_up=10.0, max_reuse=31)
-    patch = Patch(config, load(ROOT / "tables" / f"{tiny.name}.safetensors"), tiny.name)
+    patch = Patch(config, Chosen(file_choice(f"{tiny.name}.safetensors")))
     model = patch.apply(tiny.load(nodes))
     seconds: dict[bool, list[float]] = {True: [], False: []}
     decisions: list[float] = []

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import comfy.patcher_extension
 from peers import BlockResidual
 from sencache.caching.config import SenCacheConfig
 from sencache.caching.run import SamplingRun
-from sencache.calibration.table import load
 from sencache.nodes.host.prepare import prepare
+from sencache.nodes.host.source import Chosen
 from sencache.nodes.host.wrappers import Patch
+from sencache.nodes.tables.choice import file_choice
 from tiny_models import TinyModel
-
-TABLES = Path(__file__).resolve().parent.parent.parent / "tables"
 
 
 def sencache(model: Any, tiny: TinyModel, **settings: Any) -> tuple[Any, Patch]:
     """Patch a model with the shipped table of its own."""
-    patch = Patch(SenCacheConfig(**settings), load(TABLES / f"{tiny.name}.safetensors"), tiny.name)
+    patch = Patch(SenCacheConfig(**settings), Chosen(file_choice(f"{tiny.name}.safetensors")))
     return patch.apply(model), patch
 
 
@@ -28,14 +26,15 @@ def paper_residual(model: Any, tiny: TinyModel, **settings: Any) -> Any:
     residual = BlockResidual()
     patched = residual.apply(model)
     config = SenCacheConfig(rule="paper", forecast="hold", **settings)
-    table = load(TABLES / f"{tiny.name}.safetensors")
+    source = Chosen(file_choice(f"{tiny.name}.safetensors"))
     sampling = patched.get_model_object("model_sampling")
     runs: list[SamplingRun] = []
 
     def outer(
         executor: Any, noise: Any, latent: Any, sampler: Any, sigmas: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        runs.append(SamplingRun(prepare(config, table, executor.class_obj, sampler, sigmas).policy))
+        prepared, _ = prepare(config, source, executor.class_obj, sampler, sigmas)
+        runs.append(SamplingRun(prepared.policy))
         try:
             return executor(noise, latent, sampler, sigmas, *args, **kwargs)
         finally:

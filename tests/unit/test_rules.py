@@ -16,7 +16,7 @@ from sencache.caching.planned import Planned
 from sencache.caching.planner import solve
 from sencache.caching.planning.points import RunPoints
 from sencache.caching.planning.search import computed_by
-from sencache.caching.policy import Action, Arrival, Decision, Handling, Off, Reason
+from sencache.caching.policy import Action, Arrival, ComputeAll, Decision, Handling, Reason
 from sencache.caching.remarks import remarks
 from sencache.caching.rules import RULES, effective, epsilon_for, policy_for
 from sencache.caching.simulate import simulate
@@ -41,7 +41,7 @@ def test_every_rule_has_its_policy_and_with_epsilon_or_n_at_zero_nothing_is_stor
         assert isinstance(made, kind) and made.config.rule == rule and made.stores
         for off in ({"epsilon": 0.0}, {"max_reuse": 0}, {"epsilon": 0.0, "speed_up": 3.0}):
             nothing = policy(table_of(), rule=rule, **off)
-            assert isinstance(nothing, Off) and not nothing.stores
+            assert isinstance(nothing, ComputeAll) and not nothing.stores
             assert {one.reason for one in simulate(nothing, table_of(), POINTS).decisions} == {Reason.OFF}
 
 

@@ -1,0 +1,158 @@
+"""Measures a model by watching an ordinary sampling run: nothing more is evaluated (ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from .checks import MAX_KNOTS, TableError
+from .estimator import sample_rms
+from .modes import from_outputs
+from .table import SensitivityTable
+
+MOST_BYTES = 48 << 20  # of main memory that a run's sketches take
+MOST_ELEMENTS = 16384  # of each sample's latent: the errors that a plan is made of are within 2 % then
+LEAST_ELEMENTS = 64
+LEAST_STEPS = 4
+STEADY = 0.5  # the least cosine, in the middle, of the directions of two steps of a sampler without noise
+
+Shares = Callable[[float], tuple[float, float]]
+"""How much of the clean latent and of the noise is in a latent at a sigma."""
+
+
+class Obstacle(str, Enum):
+    """Why a run can't be measured; its sentence is the note `unmeasurable_...` in `locales/*/main.json`."""
+
+    MASKED_OUT = "masked_out"
+    SIZE_CHANGED = "size_changed"
+    TOO_MANY_EVALUATIONS = "too_many_evaluations"
+    TOO_FEW_STEPS = "too_few_steps"
+    NOT_FINITE = "not_finite"
+    NOISE_ADDED = "noise_added"
+    CONDS_CHANGED = "conds_changed"
+    NO_POSITIVE = "no_positive"
+    NOT_MEASURABLE = "not_measurable"
+
+
+class UnmeasurableError(Exception):
+    """A run that can't be measured."""
+
+    def __init__(self, why: Obstacle) -> None:
+        super().__init__(why.value)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """One evaluation: latent `x [B, n]` and raw `outputs [B, n]` of its branches, at chosen elements."""
+
+    sigma: float
+    timestep: float
+    x: Tensor
+    outputs: tuple[Tensor, ...]
+
+
+def chosen_elements(
+    shape: Sequence[int], steps: int, mask: Tensor | None = None, tensors: int = 3
+) -> Tensor:
+    """Choose evenly spread elements of each sample of a latent of `shape [B, ...]`: int64 `[n]`.
+
+    So many that `tensors` sketches of `steps` evaluations fit into MOST_BYTES. Where a `mask [B, ...]` is 0
+    the latent is given, not sampled, and nothing is chosen. Raises UnmeasurableError where too
+    little is left.
+    """
+    batch = max(1, int(shape[0]))
+    fitting = MOST_BYTES // (4 * tensors * batch * max(1, steps))
+    everywhere = int(torch.Size(shape[1:]).numel())
+    if mask is None:
+        candidates = torch.arange(everywhere)
+    else:
+        sampled = mask.detach().expand(tuple(shape)).flatten(1).cpu().amin(dim=0) > 0
+        candidates = sampled.nonzero().flatten()
+    count = min(len(candidates), fitting, MOST_ELEMENTS)
+    if count < min(LEAST_ELEMENTS, everywhere):
+        raise UnmeasurableError(Obstacle.MASKED_OUT)
+    return candidates[torch.linspace(0, len(candidates) - 1, count, dtype=torch.float64).long()]
+
+
+@dataclass(slots=True)
+class Recording:
+    """The evaluations of one run, as sketches in main memory.
+
+    Model time has to descend: an evaluation that does not move on, such as a second-order sampler's second
+    look at one sigma, takes the place of those before it. A run of more evaluations than `most` can't be
+    measured.
+    """
+
+    most: int = MAX_KNOTS
+    _held: list[Sketch] = field(default_factory=list)
+
+    def add(self, sketch: Sketch) -> None:
+        """Take in an evaluation; raises UnmeasurableError for one of another size than the others."""
+        while self._held and self._held[-1].timestep <= sketch.timestep:
+            del self._held[-1]
+        if self._held and self._held[0].x.shape != sketch.x.shape:
+            raise UnmeasurableError(Obstacle.SIZE_CHANGED)
+        if len(self._held) >= self.most:
+            raise UnmeasurableError(Obstacle.TOO_MANY_EVALUATIONS)
+        self._held.append(sketch)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def clear(self) -> None:
+        """Free the sketches."""
+        self._held.clear()
+
+    @property
+    def branches(self) -> int:
+        """How many branches were seen: 2 where there was guidance, at least for a while."""
+        return max((len(one.outputs) for one in self._held), default=0)
+
+    def table(self, metadata: Mapping[str, str], shares: Shares) -> SensitivityTable:
+        """Return what was measured, `B` samples; raises UnmeasurableError where the run was not a clean one.
+
+        Where guidance is off for a while, the output counts for both branches.
+        """
+        held = self._held
+        if len(held) < LEAST_STEPS:
+            raise UnmeasurableError(Obstacle.TOO_FEW_STEPS)
+        tensors = [tensor for one in held for tensor in (one.x, *one.outputs)]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            raise UnmeasurableError(Obstacle.NOT_FINITE)
+        if adds_noise(held, shares):
+            raise UnmeasurableError(Obstacle.NOISE_ADDED)
+        outputs = [[*one.outputs, *one.outputs[:1]][: self.branches] for one in held]
+        times = torch.tensor([one.timestep for one in held])
+        pairs = list(zip(held, held[1:], strict=False))
+        drifts = [
+            sample_rms(after.x - before.x) / (before.timestep - after.timestep) for before, after in pairs
+        ]
+        rows = {
+            "latent_drift": torch.stack([*drifts, drifts[-1]], dim=1),
+            "output_rms": torch.stack([sample_rms(one.outputs[0]) for one in held], dim=1),
+        }
+        sigmas = torch.tensor([one.sigma for one in held])
+        try:
+            return SensitivityTable(times, sigmas, rows, metadata, from_outputs(times.tolist(), outputs))
+        except TableError as error:
+            raise UnmeasurableError(Obstacle.NOT_FINITE) from error
+
+
+def adds_noise(held: Sequence[Sketch], shares: Shares) -> bool:
+    """Tell whether the sampler added noise on its way, from the latents alone.
+
+    A latent over its share of noise, `x / b`, moves with the signal-to-noise ratio `a / b` in the direction
+    of the denoised latent, which changes slowly from step to step. Noise added at a step points anywhere.
+    """
+    ratios = torch.tensor([shares(one.sigma) for one in held], dtype=torch.float64)
+    places = torch.stack([one.x.double() / b for one, (_, b) in zip(held, ratios.tolist(), strict=True)])
+    lengths = (ratios[:, 0] / ratios[:, 1]).diff()
+    slopes = (places.diff(dim=0) / lengths[:, None, None]).flatten(1)
+    cosines = torch.nn.functional.cosine_similarity(slopes[:-1], slopes[1:], dim=1)
+    return bool(cosines.nanmedian() < STEADY)
+

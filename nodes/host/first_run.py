@@ -1,0 +1,80 @@
+"""A run of a model that has no table yet, or not a whole one: watched, and its table saved at the end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ...caching.config import SenCacheConfig
+from ...caching.notes import Note
+from ...calibration.recording import Obstacle, UnmeasurableError
+from ...calibration.table import TableError
+from ..panel.live import tell_measured
+from ..tables import own
+from .guidance import guidance_scale
+from .measuring import Measuring
+from .prepare import PreparedRun, expected
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """What is measured during a run, and what is needed to say what the next one will do."""
+
+    config: SenCacheConfig
+    measuring: Measuring
+    guider: Any
+    sampler: Any
+    sigmas: Tensor
+
+    @classmethod
+    def begin(
+        cls,
+        config: SenCacheConfig,
+        prepared: PreparedRun,
+        guider: Any,
+        sampler: Any,
+        sigmas: Tensor,
+        noise: Tensor,
+        mask: Tensor | None,
+    ) -> FirstRun | None:
+        """Prepare to measure, None for a run that has all that it needs."""
+        if not prepared.measures:
+            return None
+        sampling = prepared.model_sampling
+        measuring = Measuring.begin(sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
+        return cls(config, measuring, guider, sampler, sigmas.clone())
+
+    def finish(self, complete: bool) -> tuple[Note, ...]:
+        """Save the table of a complete run; return what a person should know. Nothing is raised."""
+        try:
+            return (self._saved() if complete else Note("measuring_stopped"),)
+        except UnmeasurableError as obstacle:
+            return (_unmeasurable(obstacle.why),)
+        except (OSError, TableError) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            return (Note("measured_not_saved", {"why": why}),)
+        except Exception:  # the sampled video matters more than its measurement
+            logger.exception("SenCache: the run could not be measured.")
+            return (_unmeasurable(Obstacle.NOT_MEASURABLE),)
+        finally:
+            self.measuring.release()
+
+    def _saved(self) -> Note:
+        steps = len(self.sigmas) - 1
+        function = getattr(self.sampler, "sampler_function", None)
+        name = getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
+        scale = guidance_scale(self.guider)
+        table_name, table = own.save(self.measuring.table(self.guider.model_patcher, scale, steps, name))
+        run = expected(self.config, table, self.guider, self.sampler, self.sigmas)
+        tell_measured(table_name)
+        values = {"table": table_name, "nfe": run.nfe, "total": len(run.decisions)}
+        return Note("measured", values)
+
+
+def _unmeasurable(why: Obstacle) -> Note:
+    return Note(f"unmeasurable_{why.value}")
