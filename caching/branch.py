@@ -11,6 +11,7 @@ from torch import Tensor
 from .forecast import Forecast, ServedStep, combine, residual_weights, weights
 from .policy import Handling
 
+CHECKED = 8192  # elements of a sample that tell how far a forecast would have been
 CLOSE = 1e-4  # of a time: samplers reach one sigma by two ways, and rounding tells them apart
 
 
@@ -44,6 +45,18 @@ class Branch:
             served.add_(self.residual.to(device), alpha=1 / self.weight_ahead)
         self.served.append(step)
         return served
+
+    def missed(self, forecast: Forecast, output: Tensor, time: float, damping: float) -> Tensor | None:
+        """Return how far a forecast would have been from an output computed in its place: rms, a scalar.
+
+        Some thousand elements of each sample tell. None where nothing is stored. No device is waited for.
+        """
+        if not self.outputs or time == self.times[-1]:
+            return None
+        stride = max(1, output[0].numel() // CHECKED)
+        few = [one.to(output.device).flatten(1)[:, ::stride] for one in (*self.outputs, output)]
+        served = combine(few[:-1], weights(forecast, self.times, time, damping))
+        return (few[-1] - served).float().square().mean().sqrt()
 
     def store(self, forecast: Forecast, output: Tensor, time: float, handling: Handling) -> None:
         """Keep an output computed at a time; the oldest beyond what the forecast needs goes.

@@ -6,15 +6,16 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import einops
 import numpy as np
 
 from ..calibration.table import Sensitivity, SensitivityTable
 from . import tuned
-from .forecast import HOLD_DENOISED
+from .forecast import HOLD_DENOISED, weights
 from .planner import Planner, Solver, evaluations_for, solve
 from .planning.points import RunPoints
 from .planning.search import Plan
-from .policy import Action, Arrival, Decision, Handling, Reason, Unit
+from .policy import Action, Arrival, Decision, Foreseen, Handling, Reason, Unit
 from .simulate import decisions_of
 
 if TYPE_CHECKING:
@@ -44,14 +45,16 @@ class Planned:
         self.forecast = plan.forecast
         self.config = replace(config, forecast="hold") if plan.forecast is HOLD_DENOISED else config
         self.planned: int | None = plan.count
-        self.predicted_error: float | None = points.error_gain * plan.error
+        self.predicted_error: float | None = points.amplified(plan.predicted)
         self._plan, self._points, self._zones, self._table = plan, points, zones, table
         self._limit = max(limit, self.predicted_error)
         assert table.modes is not None, "a plan was made of them"
+        # [B, K, R]: what each branch of the guidance is expected to give
+        self._columns = einops.rearrange(table.modes.at(points.timesteps).numpy(), "r b k -> b k r")
         self._measured: list[bool] = table.modes.covers(points.timesteps).tolist()
         self._span = table.modes.span
         self._sigmas = -np.asarray(points.sigmas)
-        self._importance: list[float] = (points.error_gain * points.importance).tolist()
+        self._effect: list[float] = points.effect.tolist()
         self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
         self._left = plan.count
         self._reference: int | None = None
@@ -74,7 +77,8 @@ class Planned:
             return Decision(Action.COMPUTE, reason, predicted, self._limit, Unit.RESULT_ERROR)
         unexplained = self._unexplained_by(arrival)
         if unexplained > 0:
-            predicted = math.hypot(predicted or 0.0, unexplained * self._importance[step])
+            made = self._points.amplified(unexplained * self._effect[step])
+            predicted = math.hypot(predicted or 0.0, made)
         if not (predicted or 0.0) <= self._limit:
             return Decision(
                 Action.COMPUTE, Reason.OVER_LIMIT, predicted, self._limit, Unit.RESULT_ERROR
@@ -83,13 +87,14 @@ class Planned:
 
     def take(self, arrival: Arrival, decision: Decision) -> Handling:
         """Move on by one evaluation: the next computed one is looked up once, at a computed evaluation."""
-        step, weights = self._step(arrival.sigma), self._points.weights
+        step, shares = self._step(arrival.sigma), self._points.weights
         self._once_a_step = self._once_a_step and step != self._latest
         self._latest = step
         if decision.reuse:
             self._unexplained = self._unexplained_by(arrival)
             self._arrived += 1
-            return Handling(weight=weights[step], damping=self._damping(step))
+            return Handling(weight=shares[step], damping=self._damping(step))
+        foreseen = self._foreseen(step)
         self._unexplained = 0.0
         self._reference_arrived, self._arrived = self._arrived, self._arrived + 1
         self._sensitivity = self._sensitivity_at(step, arrival.timestep)
@@ -100,12 +105,12 @@ class Planned:
         self._left -= step >= self._following
         self._reference = step
         self._following = self._plan.next_computed(step, self._distance, max(0, self._left))
-        ahead = sum(weights[step + 1 : self._following]) if self._once_a_step else 0.0
+        ahead = sum(shares[step + 1 : self._following]) if self._once_a_step else 0.0
         # With much noise in the latent an error becomes part of the picture; later the network takes it for
         # noise and removes it by itself.
         noisy = self._points.noise[step] >= tuned.MOSTLY_NOISE
         corrects = self.forecast.corrects and self._once_a_step and noisy
-        return Handling(weights[step], 1.0, ahead, corrects, self._lengths[step] / 2)
+        return Handling(shares[step], 1.0, ahead, corrects, self._lengths[step] / 2, foreseen)
 
     def forget(self) -> None:
         """Take note that no stored output is left."""
@@ -140,7 +145,7 @@ class Planned:
         square = float(errors[min(distance, windows.longest)])
         if distance <= planned:
             square = min(square, float(errors[min(planned, windows.longest)]))
-        return self._points.error_gain * math.sqrt(square) if math.isfinite(square) else None
+        return self._points.amplified(math.sqrt(square)) if math.isfinite(square) else None
 
     def _unexplained_by(self, arrival: Arrival) -> float:
         """Return the change of outputs (rms) that what the latent moved too far since the reference makes.
@@ -153,6 +158,18 @@ class Planned:
         expected = tuned.UNUSUAL_MOVE * math.hypot(row.latent_drift * arrival.elapsed, self._foreseen_noise())
         most = max(math.inf if math.isnan(moved) else moved for moved in arrival.moved or ())
         return self._unexplained + max(0.0, most - expected) * row.latent_sensitivity
+
+    def _foreseen(self, step: int) -> Foreseen | None:
+        """Return what a forecast in place of a computed evaluation is expected to miss, by the table."""
+        last = self._reference
+        if last is None or step <= last or not self._measured[step]:
+            return None
+        times, damping = self._points.progress, self._damping(step)
+        used = [last] if self._distance == 0 or last < self._distance else [last - self._distance, last]
+        used = used[-self.forecast.history :]
+        shares = weights(self.forecast, [times[k] for k in used], times[step], damping)
+        made = sum(share * self._columns[:, k] for share, k in zip(shares, used, strict=True))
+        return Foreseen(damping, tuple(np.linalg.norm(self._columns[:, step] - made, axis=-1).tolist()))
 
     def _sensitivity_at(self, step: int, timestep: float) -> Sensitivity:
         """Return the sensitivity to the latent: measured, or about what the output changes while it moves.

@@ -45,7 +45,7 @@ class Planner:
     Where the best plan along the settings' forecast is predicted to err by more than `tuned.UNRELIABLE`, the
     outputs that it would extend are themselves too far off, and as many evaluations are planned for holding.
     Past `tuned.UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
-    Errors are those that Euler's method makes of them; `points.error_gain` is the sampler's share.
+    What epsilon bounds is the error predicted for the run's sampler.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class Planner:
     ) -> None:
         asked = HOLD_DENOISED if config.forecast == "hold" else FORECASTS[config.forecast]
         self._steps = len(points.sigmas)
-        self._gain = points.error_gain
         self._run = (config, zones, table, points)
         self._solver = solver
         self._extended = solver(*self._run, asked)
@@ -80,7 +79,7 @@ class Planner:
         """Return the plan of fewest evaluations that is predicted to err by at most `epsilon` (rms)."""
         for count in range(1, self._steps):
             plan = self.of_count(count)
-            if self._gain * plan.error <= epsilon:
+            if self._run[-1].amplified(plan.predicted) <= epsilon:
                 return plan
         return self.of_count(self._steps)
 

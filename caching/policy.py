@@ -81,13 +81,23 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a forecast in a computed evaluation's place would have been: its damping, and by the table the rms
+    error of each branch's output, the positive one first."""
+
+    damping: float
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Handling:
     """How the outputs of the present evaluation are served or stored (`branch.py`).
 
     `weight` is what a change of the output changes in the finished latent, `damping` the share of the
     forecast that is followed. After a computed evaluation `weight_ahead` sums the weights of the reused ones
     that follow it, `corrects` tells whether they make up for residuals, and an output closer to the one
-    before than `apart` (on the forecast's axis) takes its place.
+    before than `apart` (on the forecast's axis) takes its place. `foreseen` is what a computed output is
+    compared with, where the policy knows it.
     """
 
     weight: float = 0.0
@@ -95,6 +105,7 @@ class Handling:
     weight_ahead: float = 0.0
     corrects: bool = False
     apart: float = 0.0
+    foreseen: Foreseen | None = None
 
 
 class Policy(Protocol):

@@ -12,13 +12,26 @@ from .policy import Decision
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastCheck:
+    """How far a forecast in a computed evaluation's place would have been from its outputs, and how far the
+    table expected: rms over both branches of the guidance."""
+
+    missed: float
+    expected: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation: its sigma and model time, what was decided, the seconds until the next one began."""
+    """One evaluation: its sigma and model time, what was decided, the seconds until the next one began.
+
+    `forecast` is the check of a computed one, None where there was nothing to forecast with.
+    """
 
     sigma: float
     timestep: float
     decision: Decision
     seconds: float
+    forecast: ForecastCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,16 @@ class RunRecord:
     def speed_up(self) -> float:
         """Evaluations per network evaluation: the speed-up if a reused step cost nothing."""
         return len(self.evaluations) / max(1, self.nfe)
+
+    @property
+    def surprise(self) -> float | None:
+        """How many times further the forecasts of computed evaluations were off than the table expected.
+
+        None where fewer than two could be compared; every check counts by its size.
+        """
+        checks = [one.forecast for one in self.evaluations if one.forecast is not None]
+        missed, expected = sum(one.missed**2 for one in checks), sum(one.expected**2 for one in checks)
+        return math.sqrt(missed / expected) if len(checks) > 1 and expected > 0 else None
 
     @property
     def times_fewer(self) -> str:

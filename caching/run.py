@@ -13,7 +13,7 @@ from torch import Tensor
 from .branch import Branch
 from .forecast import ServedStep, Space
 from .policy import Action, Arrival, Decision, Handling, Policy, Reason, decide
-from .record import Evaluation
+from .record import Evaluation, ForecastCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,15 @@ class _Reference:
     x: Tensor
     timestep: float
     evaluation: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A computed evaluation's ordinal, and what a forecast there was expected to miss, and missed."""
+
+    evaluation: int
+    expected: float
+    missed: Tensor
 
 
 class SamplingRun:
@@ -54,6 +63,7 @@ class SamplingRun:
         self._branches: dict[Hashable, Branch] = {}
         self._evaluations: list[Evaluation] = []
         self._began: list[float] = []
+        self._checks: list[_Check] = []
 
     def begin(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> Decision:
         """Decide on the evaluation of latent `x [B, ...]` at `sigma` and model time `timestep`.
@@ -152,9 +162,33 @@ class SamplingRun:
         """Keep a copy of a branch's output at this evaluation, in the run's `space`."""
         if not self.policy.stores:
             return
-        stored = self._branches.setdefault(branch, Branch())
-        stored.store(self.policy.forecast, self._parked(output), self._time, self._handling)
+        stored, parked = self._branches.setdefault(branch, Branch()), self._parked(output)
+        self._check(stored, parked)
+        stored.store(self.policy.forecast, parked, self._time, self._handling)
         stored.evaluation = len(self._evaluations)
+
+    def _check(self, branch: Branch, output: Tensor) -> None:
+        """Note how far the forecast that the plan had for a computed output would have been from it."""
+        foreseen, evaluation = self._handling.foreseen, len(self._evaluations) - 1
+        place = sum(check.evaluation == evaluation for check in self._checks)
+        if foreseen is None or place >= len(foreseen.errors):
+            return
+        missed = branch.missed(self.policy.forecast, output, self._time, foreseen.damping)
+        if missed is not None:
+            self._checks.append(_Check(evaluation, foreseen.errors[place], missed))
+
+    def _checked(self) -> list[Evaluation]:
+        """Return the evaluations with what their forecasts would have missed; the device is read once."""
+        evaluations = list(self._evaluations)
+        missed = torch.stack([check.missed for check in self._checks]).tolist() if self._checks else []
+        squares: dict[int, tuple[float, float]] = {}
+        for check, error in zip(self._checks, missed, strict=True):
+            before = squares.get(check.evaluation, (0.0, 0.0))
+            squares[check.evaluation] = (before[0] + error**2, before[1] + check.expected**2)
+        for index, (actual, expected) in squares.items():
+            forecast = ForecastCheck(math.sqrt(actual), math.sqrt(expected))
+            evaluations[index] = replace(evaluations[index], forecast=forecast)
+        return evaluations
 
     @property
     def stored_tensors(self) -> int:
@@ -163,8 +197,10 @@ class SamplingRun:
 
     def finish(self) -> tuple[Evaluation, ...]:
         """Free every tensor and return the evaluations; each one's seconds run until the next began."""
+        evaluations = self._checked()
         self._reference = self._pending = None
         self._branches.clear()
+        self._checks.clear()
         ends = [*self._began[1:], self._clock()]
         spans = [end - began for began, end in zip(self._began, ends, strict=False)]
-        return tuple(replace(one, seconds=span) for one, span in zip(self._evaluations, spans, strict=True))
+        return tuple(replace(one, seconds=span) for one, span in zip(evaluations, spans, strict=True))

@@ -15,8 +15,20 @@ MAX_DAMPING = 1.2
 off; above 1.5 the noise of one calibration sample is followed."""
 
 EARLY_AMPLIFICATION = 3.0
-"""How many times more than at the end of the sampling an error at its start counts, less 1. At 0 the worst
-clips end several dB further off; above 6 the end of the run is starved."""
+"""How many times more than at the end of the sampling a plan minds an error at its start, less 1. At 0 the
+worst clips end several dB further off; above 6 the end of the run is starved."""
+
+VARIANCE = 32.0
+"""Variance of clean latents, 1 in the mean, in the directions in which forecasts err: what the sampling is
+predicted to make of early errors follows from it. Below 8 predictions are too low, above 100 too high."""
+
+SAMPLER_PULL = 0.4
+"""How fast the pull towards another clip grows with what the sampler makes of errors. At 0 predictions with
+uni_pc and dpmpp_2m are up to 20 times too low; at 1 they are up to 10 times too high."""
+
+ANOTHER_CLIP = 0.8
+"""Rms difference of the finished latents, whose size is about 1, at which a clip is another one. Below 0.5
+and above 1 fewer predictions for multistep samplers are near the real error."""
 
 MOSTLY_NOISE = 0.9
 """Share of noise in the latent (0 to 1) down to which residuals are corrected. Below 0.8 the network has
@@ -47,6 +59,9 @@ TRIED = {
     "LASTING_SHARE": (0.05, 0.1, 0.2, 0.35, 0.5),
     "MAX_DAMPING": (0.8, 1.0, 1.2, 1.5),
     "EARLY_AMPLIFICATION": (0.0, 1.5, 3.0, 6.0),
+    "VARIANCE": (8.0, 16.0, 32.0, 64.0),
+    "SAMPLER_PULL": (0.0, 0.2, 0.4, 0.6),
+    "ANOTHER_CLIP": (0.5, 0.8, 1.2),
     "MOSTLY_NOISE": (0.8, 0.9, 0.95, 1.0),
     "UNRELIABLE": (0.05, 0.08, 0.15),
     "UNFORESEEABLE": (0.3, 0.5, 1.0),

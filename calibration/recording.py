@@ -20,6 +20,8 @@ LEAST_ELEMENTS = 64
 LEAST_STEPS = 4
 STEADY = 0.5  # the least cosine, in the middle, of the directions of two steps of a sampler without noise
 
+SOURCE = "first run"  # in a table's metadata: what was watched, not calibrated
+
 Shares = Callable[[float], tuple[float, float]]
 """How much of the clean latent and of the noise is in a latent at a sigma."""
 
@@ -46,6 +48,11 @@ class UnmeasurableError(Exception):
         self.why = why
 
 
+def is_recorded(table: SensitivityTable) -> bool:
+    """Tell whether a table was measured by watching a run, and not by SenCache Calibrate."""
+    return table.metadata.get("source") == SOURCE
+
+
 @dataclass(frozen=True, slots=True)
 class Sketch:
     """One evaluation: latent `x [B, n]` and raw `outputs [B, n]` of its branches, at chosen elements."""
@@ -62,8 +69,8 @@ def chosen_elements(
     """Choose evenly spread elements of each sample of a latent of `shape [B, ...]`: int64 `[n]`.
 
     So many that `tensors` sketches of `steps` evaluations fit into MOST_BYTES. Where a `mask [B, ...]` is 0
-    the latent is given, not sampled, and nothing is chosen. Raises UnmeasurableError where too
-    little is left.
+    the latent is given, not sampled, and nothing is chosen. Raises UnmeasurableError where too little is
+    left.
     """
     batch = max(1, int(shape[0]))
     fitting = MOST_BYTES // (4 * tensors * batch * max(1, steps))

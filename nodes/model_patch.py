@@ -12,10 +12,11 @@ from ..caching.config import SenCacheConfig
 from ..caching.notes import Note
 from ..calibration.files import naming
 from ..calibration.table import SensitivityTable, TableError
+from .automatic import Automatic, Chosen
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases
 from .host.model_identity import fingerprint, readable_name
-from .host.source import Automatic, Chosen, TableSource
+from .host.source import TableSource
 from .host.table_sampling import number_of
 from .host.wrappers import NODE, Patch
 from .patch_inputs import DEFAULTS, advanced_inputs

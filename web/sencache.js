@@ -6,7 +6,7 @@ import { begin } from "./lib/ask.js";
 import { learn } from "./lib/texts.js";
 import { addCacheStatsPanel, tookStep } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews } from "./panels/calibrate.js";
-import { addModelPatchPanel, offer, watch } from "./panels/model_patch.js";
+import { addModelPatchPanel, offer, tookMeasured, watch } from "./panels/model_patch.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
 const PANELS = {
@@ -25,6 +25,7 @@ app.registerExtension({
   },
   setup() {
     api.addEventListener("sencache.run", (/** @type {CustomEvent} */ event) => tookStep(event.detail));
+    api.addEventListener("sencache.measured", (/** @type {CustomEvent} */ event) => tookMeasured(event.detail));
     api.addEventListener("sencache.calibration", (/** @type {CustomEvent} */ event) => tookNews(event.detail));
     watch();
   },

@@ -20,6 +20,7 @@ class RunPoints:
     extended; `weights [K]`, the rms change of the finished latent per rms change of an output, if the outputs
     after it stay as they are; `noise [K]`, the share of noise in a latent of unit variance, 1 to 0; `cfg` is
     the guidance; `error_gain`, from 1 up, how much more than Euler's method the sampler makes of an error.
+    `amplification [K]` is what the rest of the sampling makes of a change that a step leaves in the latent.
     `evaluations` are the (sigma, model time) at which the sampler really evaluates, in its order; where they
     are empty it evaluates once at each of the sigmas. `noise_moves[j][i]` is how far (rms, model-input space)
     noise that the sampler adds moves the latent from evaluation i to j, `[E, E]`; None where it adds none.
@@ -31,15 +32,30 @@ class RunPoints:
     weights: tuple[float, ...]
     noise: tuple[float, ...]
     cfg: float
+    amplification: tuple[float, ...] = ()
     error_gain: float = 1.0
     evaluations: tuple[tuple[float, float], ...] = ()
     noise_moves: Array | None = field(default=None, compare=False)
 
     @property
     def importance(self) -> Array:
-        """What an error at each step leaves in the finished latent, `[K]`: early ones are amplified."""
+        """How much a plan minds an error at each step, `[K]`: early ones are amplified."""
         early = 1 - np.asarray(self.progress)
         return np.asarray(self.weights) * (1 + tuned.EARLY_AMPLIFICATION * early)
+
+    @property
+    def effect(self) -> Array:
+        """What an error at each step is predicted to leave in the finished latent (rms), `[K]`."""
+        return np.multiply(self.weights, self.amplification or 1.0)
+
+    def amplified(self, error: float) -> float:
+        """Return the predicted error (rms) with the run's sampler for one with Euler's method (ours).
+
+        The more a multistep sampler makes of an error, the more clips end as another one after a small error:
+        small errors count for more, and none for more than another clip.
+        """
+        pull = 1 - self.error_gain**-tuned.SAMPLER_PULL
+        return error * (tuned.ANOTHER_CLIP / error) ** pull if 0 < error < tuned.ANOTHER_CLIP else error
 
     @property
     def arrivals(self) -> tuple[tuple[float, float], ...]:
@@ -61,3 +77,15 @@ def step_weights(signal: Array, noise: Array, output_gain: Array) -> Array:
     """
     part = signal[1:] - signal[:-1] * noise[1:] / noise[:-1]
     return np.asarray(np.abs(output_gain * part) / np.hypot(signal[1:], noise[1:]))
+
+
+def amplification_of(signal: Array, noise: Array, variance: float) -> Array:
+    """Return what the rest of the sampling makes of a change in the latent, `[K]` (equation 1; ours).
+
+    `signal [K]` and `noise [K]` are the shares of clean latent and noise after each step. A direction in
+    which clean latents have this `variance` is in the latent with variance `signal^2 variance + noise^2`, and
+    the sampling turns that into `variance`: it stretches the direction, and a change in it. Outputs change,
+    and forecasts err, in directions of large variance. Per rms change in latents of unit variance.
+    """
+    stretched = np.sqrt(variance / (signal**2 * variance + noise**2))
+    return np.asarray(stretched * np.hypot(signal, noise))

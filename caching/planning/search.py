@@ -20,7 +20,11 @@ from .windows import Windows
 
 
 class Plan(Protocol):
-    """The evaluations that a run computes: `count` of them, for a predicted `error` (rms) of the result."""
+    """The evaluations that a run computes: `count` of them.
+
+    `error` is what the search minimises, `predicted` the rms error of the finished latent with Euler's
+    method.
+    """
 
     @property
     def forecast(self) -> Forecast: ...
@@ -30,6 +34,8 @@ class Plan(Protocol):
     def count(self) -> int: ...
     @property
     def error(self) -> float: ...
+    @property
+    def predicted(self) -> float: ...
 
     def next_computed(self, k: int, distance: int, left: int) -> int:
         """Return the evaluation to compute after `k`, the number of evaluations where none is.
@@ -53,9 +59,9 @@ class BestPlans:
     """The best plans of one run for every number of evaluations, found as far as they are asked for.
 
     A state is the last computed evaluation `k` and the stride to the one before. `_costs [K + 1, strides]` is
-    the least squared error of what follows with as many evaluations as were added last, and `_steps[c - 1]
-    [K, strides]` the distance to the next computed one when `c` evaluations, k among them, are left. Several
-    threads may ask at once.
+    the least lasting error, squared, of what follows with as many evaluations as were added last, and
+    `_steps[c - 1] [K, strides]` the distance to the next computed one when `c` evaluations, k among them, are
+    left. Several threads may ask at once.
     """
 
     windows: Windows
@@ -79,7 +85,7 @@ class BestPlans:
 
     def _add_one(self) -> None:
         """Find the best plans of one evaluation more."""
-        own, steps = self.windows.errors, self.most
+        own, steps = self.windows.lasting, self.most
         strides, longest = own.shape[1], self.windows.longest
         count = len(self.errors) + 1
         # with `count` evaluations left, `k` lies in between these; elsewhere no plan fits
@@ -118,6 +124,11 @@ class BestPlan:
     error: float
     _steps: list[Array]
 
+    @property
+    def predicted(self) -> float:
+        """The predicted error (rms) of the finished latent."""
+        return self.windows.total(self.windows.errors, computed_by(self, len(self.windows.errors)))
+
     def next_computed(self, k: int, distance: int, left: int) -> int:
         """Return the best evaluation to compute next, even where something else was computed than planned."""
         best = int(self._steps[min(left, len(self._steps) - 1)][k, self.windows.stride(distance)])
@@ -137,6 +148,11 @@ class EvenPlan:
     error: float
 
     @property
+    def predicted(self) -> float:
+        """The predicted error (rms) of the finished latent."""
+        return self.windows.total(self.windows.errors, self.computed)
+
+    @property
     def count(self) -> int:
         """How many evaluations it computes."""
         return len(self.computed)
@@ -154,8 +170,4 @@ def even_plan(forecast: Forecast, windows: Windows, count: int) -> EvenPlan:
     parts = count - (steps - len(reusable)) + 1  # into which the computed ones divide that stretch
     inside = np.arange(1, parts) * (len(reusable) + 1) // max(1, parts) - 1
     computed = np.setdiff1d(np.arange(steps), np.delete(reusable, inside)).tolist()
-    error, distance = 0.0, 0
-    for k, following in zip(computed, [*computed[1:], steps], strict=True):
-        error += float(windows.errors[k, windows.stride(distance), following - k])
-        distance = following - k
-    return EvenPlan(forecast, windows, tuple(computed), math.sqrt(error))
+    return EvenPlan(forecast, windows, tuple(computed), windows.total(windows.lasting, computed))

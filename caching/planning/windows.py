@@ -8,6 +8,8 @@ by the network. What lasts is what an interpolation would miss too, and a share 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +23,14 @@ from .points import Array, RunPoints
 class Windows:
     """The windows that may follow a computed evaluation `k`, by the `stride` to the computed one before.
 
-    Stride 0 means that there is none before; a forecast of one output knows stride 0 alone. `errors [K,
-    strides, d]` is the squared error of the reuses between evaluations k and k + d, infinite where one of
-    them may not be reused, and `damping [K, strides, d]` the share of the forecast that is followed at k + d.
+    Stride 0 means that there is none before; a forecast of one output knows stride 0 alone. `lasting [K,
+    strides, d]` is what the plan minimises: the squared error that the reuses between evaluations k and k + d
+    leave once the next computed one is known, infinite where one of them may not be reused. `errors` of the
+    same shape are the squared errors before that, of which the predicted error is made, and `damping` the
+    share of the forecast that is followed at k + d.
     """
 
+    lasting: Array
     errors: Array
     damping: Array
 
@@ -33,6 +38,14 @@ class Windows:
     def longest(self) -> int:
         """The largest distance between two computed evaluations."""
         return int(self.errors.shape[2]) - 1
+
+    def total(self, squares: Array, computed: Sequence[int]) -> float:
+        """Return the root of the summed `lasting` or `errors` where these evaluations are computed."""
+        total, distance = 0.0, 0
+        for k, following in zip(computed, [*computed[1:], len(squares)], strict=True):
+            total += float(squares[k, self.stride(distance), following - k])
+            distance = following - k
+        return math.sqrt(total)
 
     def stride(self, distance: int) -> int:
         """Return the index of the stride that two computed evaluations at a distance have."""
@@ -48,9 +61,11 @@ def window_errors(
     """
     steps, strides = len(columns), 1 if forecast.history == 1 else longest + 1
     damping = np.zeros((steps, strides, longest + 1))
-    errors = np.full((steps, strides, longest + 1), np.inf)
-    errors[:, :, 1] = 0.0
-    importance, progress = points.importance, np.asarray(points.progress)
+    lasting = np.full((steps, strides, longest + 1), np.inf)
+    lasting[:, :, 1] = 0.0
+    errors = lasting.copy()
+    importance, effect = points.importance, points.effect
+    progress = np.asarray(points.progress)
     computed = np.append(np.flatnonzero(~reusable), steps)
     for k in range(steps - 1):
         end = min(k + longest, int(computed[np.searchsorted(computed, k + 1)]))
@@ -62,15 +77,21 @@ def window_errors(
         square = np.maximum(np.einsum("sjr,sjr->sj", rise, rise), 1e-12)
         follow = np.clip(np.einsum("sjr,jr->sj", rise, change) / square, 0.0, tuned.MAX_DAMPING)
         damping[k, :, 1 : end - k] = follow
-        share = importance[reused]
-        left = np.cumsum(share[:, None] * (change - follow[..., None] * rise), axis=1)
-        squares = np.einsum("sjr,sjr->sj", left, left)
+        share, missed = importance[reused], change - follow[..., None] * rise
+        errors[k, :, 2 : end - k + 1] = _summed_squares(effect[reused], missed)
+        squares = _summed_squares(share, missed)
         inner = reused + 1 < steps  # windows that a computed evaluation ends
         if forecast.corrects:
-            missed = _interpolation_errors(columns, progress, share, k, strides, reused[inner] + 1)
-            squares[:, inner] = missed + tuned.LASTING_SHARE**2 * squares[:, inner]
-        errors[k, :, 2 : end - k + 1] = squares
-    return Windows(errors, damping)
+            curved = _interpolation_errors(columns, progress, share, k, strides, reused[inner] + 1)
+            squares[:, inner] = curved + tuned.LASTING_SHARE**2 * squares[:, inner]
+        lasting[k, :, 2 : end - k + 1] = squares
+    return Windows(lasting, errors, damping)
+
+
+def _summed_squares(share: Array, missed: Array) -> Array:
+    """Return the squared length of the growing sums of `share [J]` times `missed [S, J, R]`, `[S, J]`."""
+    left = np.cumsum(share[:, None] * missed, axis=1)
+    return np.asarray(np.einsum("sjr,sjr->sj", left, left))
 
 
 def _rises(

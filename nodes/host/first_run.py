@@ -13,10 +13,10 @@ from ...caching.notes import Note
 from ...calibration.recording import Obstacle, UnmeasurableError
 from ...calibration.table import TableError
 from ..panel.live import tell_measured
-from ..tables import own
 from .guidance import guidance_scale
 from .measuring import Measuring
 from .prepare import PreparedRun, expected
+from .source import TableSource
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class FirstRun:
     """What is measured during a run, and what is needed to say what the next one will do."""
 
     config: SenCacheConfig
+    source: TableSource
     measuring: Measuring
     guider: Any
     sampler: Any
@@ -35,6 +36,7 @@ class FirstRun:
     def begin(
         cls,
         config: SenCacheConfig,
+        source: TableSource,
         prepared: PreparedRun,
         guider: Any,
         sampler: Any,
@@ -47,7 +49,7 @@ class FirstRun:
             return None
         sampling = prepared.model_sampling
         measuring = Measuring.begin(sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
-        return cls(config, measuring, guider, sampler, sigmas.clone())
+        return cls(config, source, measuring, guider, sampler, sigmas.clone())
 
     def finish(self, complete: bool) -> tuple[Note, ...]:
         """Save the table of a complete run; return what a person should know. Nothing is raised."""
@@ -69,7 +71,8 @@ class FirstRun:
         function = getattr(self.sampler, "sampler_function", None)
         name = getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
         scale = guidance_scale(self.guider)
-        table_name, table = own.save(self.measuring.table(self.guider.model_patcher, scale, steps, name))
+        measured = self.measuring.table(self.guider.model_patcher, scale, steps, name)
+        table_name, table = self.source.save(measured)
         run = expected(self.config, table, self.guider, self.sampler, self.sigmas)
         tell_measured(table_name)
         values = {"table": table_name, "nfe": run.nfe, "total": len(run.decisions)}

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...calibration.recording import Obstacle, Recording, Sketch, UnmeasurableError, chosen_elements
+from ...calibration.recording import SOURCE, Obstacle, Recording, Sketch, UnmeasurableError, chosen_elements
 from ...calibration.table import SensitivityTable
-from ..tables.own import SOURCE
 from .model_identity import file_name, fingerprint, loras_digest, readable_name, weights_digest
 from .sampling import raw_output, shares_of
 from .table_sampling import describe

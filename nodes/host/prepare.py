@@ -15,9 +15,8 @@ from ...caching.policy import ComputeAll, Policy, Reason
 from ...caching.remarks import remarks, unmeasured
 from ...caching.rules import policy_for
 from ...caching.simulate import ExpectedRun, simulate
-from ...calibration.recording import Obstacle
+from ...calibration.recording import Obstacle, is_recorded
 from ...calibration.table import SensitivityTable
-from ..tables.own import is_own
 from .guidance import guidance_scale
 from .sampler_response import SamplerResponse, sampler_response
 from .sampling import points_of, progress_of, zones_of
@@ -40,6 +39,12 @@ class PreparedRun:
     measures: bool = False
     why_not: Obstacle | None = None
 
+    @property
+    def before(self) -> tuple[Note, ...]:
+        """What a person should know while the run is under way."""
+        whole = self.measures and self.why_not is None and not self.policy.stores
+        return (Note("measures"),) if whole else ()
+
 
 def prepare(
     config: SenCacheConfig, source: TableSource, guider: Any, sampler: Any, sigmas: Tensor
@@ -61,7 +66,7 @@ def prepare(
     table = choice.table
     points = run_points(table, model_sampling, sigmas, guidance_scale(guider), response)
     policy = policy_for(config, zones_of(model_sampling, config), table, points)
-    measures = source.measures and is_own(table) and unmeasured(table, points) > 0
+    measures = source.measures and is_recorded(table) and unmeasured(table, points) > 0
     notes = (*choice.notes, *remarks(config, policy, table, points, measures))
     return PreparedRun(policy, model_sampling, axis, notes, measures, why_not), choice.name
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...caching import tuned
 from ...caching.config import SenCacheConfig, Zones
-from ...caching.planning.points import RunPoints, step_weights
+from ...caching.planning.points import RunPoints, amplification_of, step_weights
 
 if TYPE_CHECKING:
     from .sampler_response import SamplerResponse
@@ -78,6 +79,7 @@ def points_of(
         weights=tuple(step_weights(signal, noise, np.array(gain)).tolist()),
         noise=tuple((noise / np.hypot(signal, noise))[:-1].tolist()),
         cfg=cfg,
+        amplification=tuple(amplification_of(signal[1:], noise[1:], tuned.VARIANCE).tolist()),
         error_gain=1.0 if response is None else response.error_gain,
         evaluations=() if response is None else _with_times(model_sampling, response.evaluations),
         noise_moves=None if response is None else response.noise_moves,

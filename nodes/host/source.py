@@ -1,20 +1,22 @@
-"""Where a patched model's run finds its table: one that was chosen, or the model's own, looked up anew."""
+"""What a run asks for its table: whoever patches a model knows where tables are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ...caching.config import SenCacheConfig
 from ...caching.notes import Note
-from ...caching.rules import PLAN
 from ...calibration.table import SensitivityTable
-from ..refusals import NotedTableError
-from ..tables.choice import Choice, Wanted, automatic_choice
-from ..tables.own import Identity
-from .guidance import guidance_scale
-from .model_identity import fingerprint, loras_digest, readable_name, weights_digest
+
+
+class Found(Protocol):
+    """A table with its name, and what a person should know of it."""
+
+    @property
+    def table(self) -> SensitivityTable: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def notes(self) -> tuple[Note, ...]: ...
 
 
 class TableSource(Protocol):
@@ -23,49 +25,11 @@ class TableSource(Protocol):
     @property
     def measures(self) -> bool: ...
 
-    def find(self, guider: Any) -> Choice | None:
+    def find(self, guider: Any) -> Found | None:
         """Return the table for a guider's run, None where it is to be measured; raises TableError."""
 
+    def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
+        """Keep what a run has measured; return its name, and all that is known now.
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The table that the node was given."""
-
-    choice: Choice
-    measures: bool = False
-
-    def find(self, guider: Any) -> Choice:
-        """Return it."""
-        return self.choice
-
-
-@dataclass(frozen=True, slots=True)
-class Automatic:
-    """The model's own table, as it is when a run begins: a run before may just have measured it."""
-
-    config: SenCacheConfig
-    measures: bool = True
-
-    def find(self, guider: Any) -> Choice | None:
-        """Look the table up by the weights that the run samples with."""
-        scale = guidance_scale(guider)
-        return self.of_model(guider.model_patcher, guided=scale is None or scale != 1.0)
-
-    def of_model(self, model: Any, guided: bool | None = None) -> Choice | None:
-        """Look a model's table up; raises TableError where there is none and none can be measured."""
-        needs = self.config.reuses and self.config.rule != PLAN
-        measures = self.measures and not needs
-        identity = Identity(fingerprint(model), weights_digest(model))
-        found = automatic_choice(Wanted(identity, guided, needs, measures))
-        if found is not None:
-            return replace(found, notes=(*found.notes, *_notes(found.table, model)))
-        if needs:
-            raise NotedTableError(Note("no_sensitivities", {"rule": self.config.rule}))
-        if not measures:
-            raise NotedTableError(Note("not_measured", {"model": readable_name(model)}))
-        return None
-
-
-def _notes(table: SensitivityTable, model: Any) -> Iterator[Note]:
-    if table.metadata.get("loras", "") != loras_digest(model):
-        yield Note("other_loras")
+        Raises OSError where the disk refuses, and TableError for a table that can't be written.
+        """

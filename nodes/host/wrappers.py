@@ -97,9 +97,11 @@ class Patch:
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
         run = SamplingRun(prepared.policy, self.config.cache_device, prepared.axis)
-        first_run = FirstRun.begin(self.config, prepared, guider, sampler, sigmas, noise, _mask(args, kwargs))
+        first_run = FirstRun.begin(
+            self.config, self.source, prepared, guider, sampler, sigmas, noise, _mask(args, kwargs)
+        )
         options = guider.model_options.setdefault("transformer_options", {})
-        live = LiveRun.begin(len(sigmas) - 1)
+        live = LiveRun.begin(len(sigmas) - 1, prepared.before)
         measuring = None if first_run is None else first_run.measuring
         options[KEY] = _HostRun(run, prepared.model_sampling, live, measuring)
         complete = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
+from ...caching.notes import Note
 from ...caching.policy import Decision
 from ...caching.record import RunRecord
 from ..host.queued_graph import stats_after
@@ -55,20 +56,23 @@ def tell_measured(table: str) -> None:
 class LiveRun:
     """One sampling run as it goes on, for the Cache Stats nodes that wait for its sampler."""
 
-    def __init__(self, listener: Listener, stats: list[str], expected: int) -> None:
+    def __init__(self, listener: Listener, stats: list[str], expected: int, notes: Sequence[Note]) -> None:
         self._listener = listener
-        self._about = {"stats": stats, "expected": expected}
+        self._about = {"stats": stats, "expected": expected, "notes": [note.as_dict() for note in notes]}
         self._cells: list[list[Any]] = []
         self._sent, self._last = 0, 0.0
 
     @classmethod
-    def begin(cls, expected: int) -> LiveRun | None:
-        """Return the live view of a run of about `expected` evaluations, None where nobody would see it."""
+    def begin(cls, expected: int, notes: Sequence[Note] = ()) -> LiveRun | None:
+        """Return the live view of a run of about `expected` evaluations, None where nobody would see it.
+
+        `notes` are what a person should know while it runs.
+        """
         listener = Listener.find()
         stats = [] if listener is None else stats_after(listener.prompt, listener.node_id)
         if listener is None or not stats:
             return None
-        run = cls(listener, stats, expected)
+        run = cls(listener, stats, expected, notes)
         run._send()
         return run
 

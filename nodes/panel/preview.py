@@ -19,7 +19,7 @@ from ...calibration.table import SensitivityTable, TableError
 from ..host.sampling import zones_of
 from ..refusals import problem
 from ..tables import files as table_files
-from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice
+from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice, measured_of_file
 from .question import QuestionError, Sampling, config_of, read_into, wish_of
 from .schedule import Schedule, ScheduleCache
 
@@ -125,11 +125,13 @@ def _choose(question: Mapping[str, Any]) -> Choice | None:
         brought = embedded_choice(text, selected)
         if brought is not None:
             return brought
-    wanted = [name for name in names if name != AUTOMATIC]
     present = set(table_files.names())
-    for name in wanted:
+    for name in names:
         if name in present:
             return Choice(table_files.CACHE.load(table_files.path_of(name)), name, FILE)
+        measured = measured_of_file(name) if names[0] == AUTOMATIC else None
+        if measured is not None:
+            return measured
     if names and names[0] != AUTOMATIC:
         table_files.path_of(names[0])  # says that it is gone
     return None

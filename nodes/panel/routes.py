@@ -10,6 +10,7 @@ import json
 import logging
 import urllib.parse
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -55,7 +56,7 @@ def embed(question: dict[str, Any]) -> dict[str, Any]:
     name = question.get("table")
     if not isinstance(name, str):
         raise QuestionError("table must be a name")
-    return {"text": to_text(load_named(name), name)}
+    return {"text": to_text(load_named(name), Path(name).name)}
 
 
 def save_embedded(question: dict[str, Any]) -> dict[str, Any]:

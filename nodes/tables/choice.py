@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...caching.notes import Note
+from ...calibration.recording import is_recorded
 from ...calibration.table import SensitivityTable, TableError
 from . import files as table_files
 from .embedded import condensed, from_text, name_of
-from .own import Identity, find, is_own
+from .own import SUBFOLDER, Identity, find
 
 _read = functools.lru_cache(8)(from_text)  # the panel asks at every move of its slider; tables never change
 
@@ -69,7 +72,7 @@ def automatic_choice(wanted: Wanted) -> Choice | None:
     there = list(table_files.of_architecture(wanted.model.fingerprint))
     if wanted.sensitivities:
         there = [(name, table) for name, table in there if table.has_sensitivities]
-    calibrated = [(name, table) for name, table in there if not is_own(table)]
+    calibrated = [(name, table) for name, table in there if not is_recorded(table)]
     weights = wanted.model.weights
     same = [one for one in calibrated if one[1].metadata.get("weights", weights) == weights]
     own = None if wanted.sensitivities else find(wanted.model, bool(wanted.guided))
@@ -77,6 +80,18 @@ def automatic_choice(wanted: Wanted) -> Choice | None:
     if found is None and calibrated and not wanted.measures:
         found = calibrated[0]
     return None if found is None else Choice(found[1], found[0], FILE)
+
+
+def measured_of_file(name: str) -> Choice | None:
+    """Return what runs have measured of the model in a file of this name, as far as a name can tell."""
+    stem = Path(name).stem
+    for listed in table_files.names():
+        if Path(listed).parent.name == SUBFOLDER:
+            with contextlib.suppress(TableError):
+                table = table_files.CACHE.load(table_files.path_of(listed))
+                if is_recorded(table) and Path(table.metadata.get("file", "")).stem == stem != "":
+                    return Choice(table, listed, FILE)
+    return None
 
 
 def _local(name: str) -> SensitivityTable | None:

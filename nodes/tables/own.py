@@ -14,13 +14,13 @@ import folder_paths
 
 from ...calibration import table as tables
 from ...calibration.joining import joined
+from ...calibration.recording import is_recorded
 from ...calibration.rounding import rounded
 from ...calibration.table import SensitivityTable, TableError
 from . import files as table_files
 from .files import EXTENSION, FOLDER
 
 SUBFOLDER = "measured"
-SOURCE = "first run"  # in a table's metadata: what was watched, not calibrated
 MOST_FILES = 64
 SECONDS_TO_WAIT = 10.0  # for another server that writes here
 _UNUSUAL = re.compile(r"[^A-Za-z0-9.()+-]+")
@@ -32,11 +32,6 @@ class Identity:
 
     fingerprint: str
     weights: str
-
-
-def is_own(table: SensitivityTable) -> bool:
-    """Tell whether a table was measured by a run, and not by SenCache Calibrate."""
-    return table.metadata.get("source") == SOURCE
 
 
 def find(model: Identity, guided: bool) -> tuple[str, SensitivityTable] | None:
@@ -51,7 +46,7 @@ def find(model: Identity, guided: bool) -> tuple[str, SensitivityTable] | None:
 def _all_of(model: Identity) -> Iterator[tuple[str, SensitivityTable]]:
     """Yield the model's own tables, the newest last."""
     for name, table in reversed(list(table_files.of_architecture(model.fingerprint))):
-        if is_own(table) and table.metadata.get("weights") == model.weights:
+        if is_recorded(table) and table.metadata.get("weights") == model.weights:
             yield name, table
 
 
@@ -100,5 +95,5 @@ def _prune(folder: Path, newest: Path) -> None:
         for path in held[MOST_FILES:]:
             if path != newest:
                 with contextlib.suppress(OSError, TableError):
-                    if is_own(tables.load(path)):
+                    if is_recorded(tables.load(path)):
                         os.unlink(path)

@@ -89,7 +89,7 @@ def overhead(nodes: ModuleType, tiny: TinyModel, enlarged: int) -> dict[str, flo
     """Time computed and reused steps, and the decision within them, at a larger latent; medians, cfg 5."""
     import comfy.samplers
     from sencache.caching.run import SamplingRun
-    from sencache.nodes.host.source import Chosen
+    from sencache.nodes.automatic import Chosen
     from sencache.nodes.host.wrappers import Patch
     from sencache.nodes.tables.choice import file_choice
 

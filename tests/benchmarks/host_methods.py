@@ -8,8 +8,8 @@ import comfy.patcher_extension
 from peers import BlockResidual
 from sencache.caching.config import SenCacheConfig
 from sencache.caching.run import SamplingRun
+from sencache.nodes.automatic import Chosen
 from sencache.nodes.host.prepare import prepare
-from sencache.nodes.host.source import Chosen
 from sencache.nodes.host.wrappers import Patch
 from sencache.nodes.tables.choice import file_choice
 from tiny_models import TinyModel

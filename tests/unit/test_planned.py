@@ -183,8 +183,8 @@ def test_up_to_a_factor_more_than_in_calibration_is_usual_and_the_rest_counts(mo
     made = policy(table_of(latent_drift=0.001, latent_sensitivity=0.5), speed_up=4.0)
     compute(made, SIGMAS[0])
     calm, moved = (made.decide(Arrival(SIGMAS[1], 1000 * SIGMAS[1], (far,), 100.0)) for far in (0.3, 0.7))
-    importance = float(POINTS.importance[1])  # 0.4 more than three times 0.001 * 100, of it a half
-    assert moved.score == pytest.approx(math.hypot(calm.score, 0.4 * 0.5 * importance), rel=1e-5)
+    effect = float(POINTS.effect[1])  # 0.4 more than three times 0.001 * 100, of it a half
+    assert moved.score == pytest.approx(math.hypot(calm.score, 0.4 * 0.5 * effect), rel=1e-5)
 
 
 def test_a_changed_shape_starts_the_plan_anew():

@@ -43,7 +43,7 @@ def test_epsilon_bounds_the_predicted_error_with_as_few_evaluations_as_any_plan_
             assert made.predicted_error <= epsilon
             planner = Planner(SenCacheConfig(), EVERYWHERE, table_of(), points)
             fewer = [planner.of_count(count) for count in range(1, made.planned)]
-            assert all(gain * plan.error > epsilon for plan in fewer)
+            assert all(points.amplified(plan.predicted) > epsilon for plan in fewer)
             counts.append(made.planned)
     assert min(counts) == 1 and max(counts) == STEPS
 

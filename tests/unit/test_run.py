@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from sencache.caching.config import Zones
-from sencache.caching.policy import Action, Reason
+from sencache.caching.config import SenCacheConfig, Zones
+from sencache.caching.policy import Action, ComputeAll, Reason
+from sencache.caching.run import SamplingRun
 from sencache.tests.toy_plans import SIGMAS as PLANNED_SIGMAS
 from sencache.tests.toy_plans import planned_run, table_of
 from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, begin, euler, flat_table, run_of
@@ -192,7 +193,11 @@ def test_every_reason_there_is_comes_up_in_a_run():
     begin(run, torch.zeros(1, 6), 0.05)
     off = run_of(UNIT, epsilon=0.0)
     begin(off, ZEROS, 1.0)
-    found = [one.decision.reason for one in (*run.finish(), *off.finish())]
+    whole = (Reason.MEASURING, Reason.NO_TABLE, Reason.UNPLANNED)
+    others = [SamplingRun(ComputeAll(SenCacheConfig(), reason)) for reason in whole]
+    for one in others:
+        begin(one, ZEROS, 1.0)
+    found = [one.decision.reason for made in (run, off, *others) for one in made.finish()]
     assert found == [
         Reason.FIRST,
         Reason.WITHIN_LIMIT,
@@ -202,6 +207,7 @@ def test_every_reason_there_is_comes_up_in_a_run():
         Reason.NEW_SHAPE,
         Reason.OUTSIDE_RANGE,
         Reason.OFF,
+        *whole,
     ]
     assert set(found) == set(Reason) - {Reason.PLANNED, Reason.UNMEASURED}  # which are test_planned.py's
 

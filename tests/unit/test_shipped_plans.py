@@ -50,7 +50,7 @@ def test_epsilon_bounds_the_predicted_error_and_no_plan_with_fewer_evaluations_i
 
         planner = Planner(config, EVERYWHERE, table, at, solver)
         plans = [planner.of_count(count) for count in range(1, steps + 1)]
-        errors = {plan.count: gain * plan.error for plan in plans}
+        errors = {plan.count: at.amplified(plan.predicted) for plan in plans}
         assert errors[steps] == 0.0 and errors.keys() >= set(range(2, steps + 1))
         for epsilon in EPSILONS:
             made = make_policy(replace(config, epsilon=epsilon), EVERYWHERE, table, at, solver)

@@ -5,7 +5,8 @@ import { text, told } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
 /**
- * @typedef {{cells: import("../lib/view.js").Cell[], expected: number, node: string, summary: any}} Run
+ * @typedef {{cells: import("../lib/view.js").Cell[], expected: number, node: string, notes: any[],
+ *   summary: any}} Run
  */
 
 /** @type {Map<string, {prompt: string, runs: Map<string, Run>}>} the last runs, by workflow and node */
@@ -24,7 +25,9 @@ export function tookStep(data) {
     kept.delete(key);
     kept.set(key, held);
     let run = held.runs.get(data.node);
-    if (!run || data.from === 0) run = { cells: [], expected: data.expected, node: data.node, summary: null };
+    if (!run || data.from === 0) {
+      run = { cells: [], expected: data.expected, node: data.node, notes: data.notes ?? [], summary: null };
+    }
     held.runs.set(data.node, run);
     if (data.cells) {
       const cells = data.cells.map((/** @type {any[]} */ [reuse, score, reason]) => ({ reuse, score, reason }));
@@ -63,7 +66,7 @@ export function addCacheStatsPanel(node) {
     if ([...kept].some(([key, one]) => one.prompt === ran[0]?.prompt && !key.startsWith(`${root().id}/`))) return;
     if (!ran.length) return content.replaceChildren(...(output?.sencache_notes ?? []).map(told));
     const run = (/** @type {any} */ summary) =>
-      finish({ cells: [], expected: 0, node: String(summary.node_id), summary }, summary);
+      finish({ cells: [], expected: 0, node: String(summary.node_id), notes: [], summary }, summary);
     showRuns(content, ran.map(run));
   });
 }
@@ -90,7 +93,7 @@ function showRuns(content, runs) {
     head.textContent = run.summary
       ? `${name}: ${counts(run.summary)}`
       : text("running", { run: name, done: run.cells.length, total: run.expected });
-    const said = run.summary ? [times(run.summary), ...run.summary.notes.map(told)] : [];
+    const said = run.summary ? [times(run.summary), ...run.summary.notes.map(told)] : run.notes.map(told);
     foot.replaceChildren(...said.filter(Boolean).map((line) => make("div", {}, [line])));
   }
 }

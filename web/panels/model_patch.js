@@ -3,7 +3,7 @@
 import { app } from "../../../scripts/app.js";
 import { ask, refused } from "../lib/ask.js";
 import {
-  alongModel, beforeModel, capture, everyNode, isOff, originOf, setValues, valueOf, widgetOf,
+  alongModel, beforeModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, valueOf, widgetOf,
 } from "../lib/graph.js";
 import { text, told } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
@@ -268,6 +268,15 @@ class ModelPatchPanel {
     this.asked = ""; // the file may be new
     if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
   }
+
+  /**
+   * Take note that a run has measured the model that comes through here.
+   * @param {GraphNode} sampler
+   * @param {string} table
+   */
+  measured(sampler, table) {
+    if ([...alongModel(this.node)].includes(sampler)) this.executed({ table, source: "file" });
+  }
 }
 
 /** @param {unknown} name */
@@ -279,6 +288,14 @@ function tableFile(name) {
 /** @param {GraphNode} node */
 export function addModelPatchPanel(node) {
   return new ModelPatchPanel(node);
+}
+
+/** @param {any} data which sampler's model has a table now, in whichever workflow it runs */
+export function tookMeasured(data) {
+  const sampler = !data.workflow || data.workflow === root().id ? nodeAt(data.node) : null;
+  for (const node of sampler ? everyNode() : []) {
+    if (sampler) panels.get(node)?.measured(sampler, data.table);
+  }
 }
 
 /** Look at the graph from time to time. */
