@@ -11,9 +11,11 @@ from typing import Any
 from .notes import Note, Value
 from .policy import Decision, Reason
 from .record import RunRecord
-from .sentences import reason_text, sentence
+from .sentences import reason_text, sentence, visibility_text
+from .visibility import visibility
 
 FEW_EVALUATIONS = 12
+LESS_PREDICTABLE = 3.0  # times as far off as the table says; ordinary clips stay below
 NOT_TRIED = (Reason.OFF, Reason.MEASURING, Reason.NO_TABLE, Reason.UNPLANNED)  # why a whole run is computed
 
 
@@ -31,6 +33,8 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
         "reasons": dict(Counter(one.decision.reason.value for one in record.evaluations)),
         "planned": record.planned,
         "predicted_error": _finite(record.predicted_error),
+        "visibility": None if record.predicted_error is None else visibility(record.predicted_error).value,
+        "surprise": _finite(record.surprise),
         "complete": record.complete,
         "node_id": record.node_id,
         "table": record.table_name,
@@ -43,6 +47,8 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
                 "score": _finite(one.decision.score),
                 "limit": _finite(one.decision.limit),
                 "seconds": one.seconds,
+                "missed": None if one.forecast is None else _finite(one.forecast.missed),
+                "expected": None if one.forecast is None else one.forecast.expected,
             }
             for one in record.evaluations
         ],
@@ -61,10 +67,11 @@ def _scores(record: RunRecord) -> str:
     low, middle, high = min(scores), statistics.median(scores), max(scores)
     spread = f"{low:.4f} to {high:.4f}, median {middle:.4f}"
     if record.predicted_error is not None:
+        looks = visibility_text(record.predicted_error)
         return (
             f"Planned {record.planned} computed evaluations; predicted error of the finished latent (rms, of "
-            f"about 1): {record.predicted_error:.4f}. Had all those since the last computed one been reused: "
-            f"{spread}."
+            f"about 1): {record.predicted_error:.4f}, {looks}. Had all those since the last computed one "
+            f"been reused: {spread}."
         )
     return f"Predicted change of the output: {spread}, against epsilon {record.config.epsilon:g}."
 
@@ -109,6 +116,8 @@ def advice(record: RunRecord) -> Iterator[Note]:
     if record.complete and tried and not named and record.speed_up < config.speed_up * (1 - 1e-9):
         values: dict[str, Value] = {"wished": f"{config.speed_up:g}", "nfe": record.nfe, "total": total}
         yield Note("wish_unmet", values)
+    if record.surprise is not None and record.surprise > LESS_PREDICTABLE:
+        yield Note("less_predictable", {"times": f"{record.surprise:.1f}"})
     unstored = len(_of_reason(record, Reason.NO_STORED_OUTPUT))
     if unstored:
         yield Note("not_stored", {"count": unstored})
@@ -134,6 +143,11 @@ def as_text(record: RunRecord) -> str:
             f"about {record.seconds_saved:.1f} s saved."
         )
     lines.append(_scores(record))
+    if record.surprise is not None:
+        lines.append(
+            "Where the network ran, the forecast in its place would have been off "
+            f"{record.surprise:.1f} times as far as the table says."
+        )
     reasons = Counter(one.decision.reason for one in record.evaluations if not one.decision.reuse)
     if reasons:
         counted = ", ".join(f"{reason_text(reason)} ({count})" for reason, count in reasons.most_common())

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from .notes import Note
 from .policy import Reason
+from .visibility import visibility
 
 LOCALES = Path(__file__).resolve().parents[1] / "locales"
 KEY = "sencache"  # ComfyUI shares a `main.json` among all packs
-Texts = Mapping[str, Mapping[str, str]]  # "panel", "reasons" and "notes", each by name
+Texts = Mapping[str, Mapping[str, str]]  # "panel", "reasons", "visibility" and "notes", by name
 _GAP = re.compile(r"\{(\w+)\}")
 
 
@@ -37,6 +38,11 @@ def texts() -> Mapping[str, Texts]:
 def reason_text(reason: Reason) -> str:
     """Say in English why an evaluation was computed or reused, as a part of a sentence."""
     return texts()["en"]["reasons"][reason.value]
+
+
+def visibility_text(error: float) -> str:
+    """Say in English what a predicted error looks like."""
+    return texts()["en"]["visibility"][visibility(error).value]
 
 
 def sentence(note: Note) -> str:

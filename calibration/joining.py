@@ -68,12 +68,26 @@ def _places(branches: int, held: int, added: int) -> Tensor:
 
 
 def _shared(modes: OutputModes, part: OutputModes) -> list[float]:
-    """Return the model times that both have measured; where they only meet, those of the edges in between."""
+    """Return the model times that both have measured, and some around the edges where they meet.
+
+    There each goes on straight for a step, so that not only places but also directions are compared.
+    """
     times = part.timestep.tolist()
-    shared = [time for time, held in zip(times, modes.covers(times).tolist(), strict=True) if held]
-    if shared:
-        return shared
-    edges = [float(modes.timestep[0]), float(modes.timestep[-1])]
-    first, last = times[0], times[-1]
-    nearest = min(edges, key=lambda edge: min(abs(edge - first), abs(edge - last)))
-    return [nearest, first if abs(nearest - first) < abs(nearest - last) else last]
+    found = {time for time, held in zip(times, modes.covers(times).tolist(), strict=True) if held}
+    for edge, step in _edges(modes):
+        for end, _ in _edges(part):
+            if abs(edge - end) <= 2 * step or not found and (edge, step) == _nearest(modes, part):
+                found |= {edge - step, edge, edge + step, end}
+    return sorted(found, reverse=True)
+
+
+def _edges(modes: OutputModes) -> list[tuple[float, float]]:
+    """Return both ends of what was measured, and the step next to each."""
+    times = modes.timestep.tolist()
+    return [(times[0], times[0] - times[1]), (times[-1], times[-2] - times[-1])]
+
+
+def _nearest(modes: OutputModes, part: OutputModes) -> tuple[float, float]:
+    """Return the edge of the modes, with its step, that is nearest to one of the part's."""
+    ends = [end for end, _ in _edges(part)]
+    return min(_edges(modes), key=lambda edge: min(abs(edge[0] - end) for end in ends))

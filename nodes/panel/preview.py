@@ -15,6 +15,7 @@ from ...caching.planning.search import BestPlans
 from ...caching.remarks import remarks
 from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
+from ...caching.visibility import visibility
 from ...calibration.table import SensitivityTable, TableError
 from ..host.sampling import zones_of
 from ..refusals import problem
@@ -27,9 +28,9 @@ MAX_CANDIDATES = 16
 EPSILON_DIGITS = 4
 # The predicted error (rms) of the finished latent that each may have, its size being about 1.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quality": {"epsilon": 0.005, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
-    "balanced": {"epsilon": 0.01, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
-    "fast": {"epsilon": 0.03, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "quality": {"epsilon": 0.01, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "balanced": {"epsilon": 0.02, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "fast": {"epsilon": 0.05, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
 }
 
 
@@ -165,6 +166,7 @@ def _as_json(plan: ExpectedRun) -> dict[str, Any]:
         "evaluations": len(plan.decisions),
         "speed_up": round(plan.speed_up, 3),
         "predicted_error": plan.predicted_error,
+        "visibility": None if plan.predicted_error is None else visibility(plan.predicted_error).value,
         "rule": plan.config.rule,
         "cells": [
             {

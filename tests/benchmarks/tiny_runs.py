@@ -119,12 +119,50 @@ class TinyRuns:
             self._held[key] = self.score([first, *others], sampler, steps)
         return self._held[key], record
 
+    def first_run(self, sampler: str, steps: int) -> Any:
+        """Sample one clip of the patched model, of which nothing is known; return the table it measured."""
+        from sencache.caching.config import SenCacheConfig
+        from sencache.nodes.host.wrappers import Patch
+
+        source = _Kept()
+        model = Patch(SenCacheConfig(), source).apply(self.base)
+        self.sample(model, sampler, steps, (MEASURED_PROMPT, MEASURED_SEED))
+        return source.table
+
+    def planned(
+        self, table: Any, sampler: str, steps: int, clips: list[tuple[int, int]], **settings: Any
+    ) -> tuple[list[Any], Any]:
+        """Sample clips with a table, and return them with the last one's record."""
+        from sencache.nodes.model_patch import SenCacheModelPatch
+
+        model = SenCacheModelPatch.execute(self.base, **patch_inputs(sensitivity=table, **settings)).args[0]
+        found = [self.sample(model, sampler, steps, clip) for clip in clips]
+        return found, model.get_attachment("sencache").records[-1]
+
     def score(self, clips: list[Any], sampler: str, steps: int) -> Score:
         """Compare clips with the uncached ones."""
         references = self.uncached(sampler, steps)
         span = float(max(one.max() for one in references) - min(one.min() for one in references))
         squares = [float((a - b).square().mean()) for a, b in zip(clips, references, strict=True)]
         return Score(*(-10 * math.log10(max(one, 1e-14) / span**2) for one in (_mean(squares), max(squares))))
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Knows no table of any model, and keeps in memory what a run measures."""
+
+    table: Any = None
+    measures: bool = True
+
+    def find(self, guider: Any) -> None:
+        """Find nothing."""
+
+    def save(self, table: Any) -> tuple[str, Any]:
+        """Keep the table as it would be written."""
+        from sencache.calibration.rounding import rounded
+
+        self.table = rounded(table)
+        return "measured", self.table
 
 
 def _mean(values: list[float]) -> float:

@@ -154,6 +154,8 @@ def test_the_report_as_values_says_the_same():
         "reasons": {"first": 1, "within_limit": 2, "over_limit": 1},
         "planned": None,
         "predicted_error": None,
+        "visibility": None,
+        "surprise": None,
         "complete": True,
         "node_id": "7",
         "table": "wan21",
@@ -166,6 +168,8 @@ def test_the_report_as_values_says_the_same():
         "score": 0.2,
         "limit": 0.1,
         "seconds": 2.0,
+        "missed": None,
+        "expected": None,
     }
     assert steps[0]["score"] is None and [step["action"] for step in steps[1:3]] == ["reuse", "reuse"]
 
@@ -178,8 +182,9 @@ def planned_run(*decisions, **settings):
 def test_a_planned_run_tells_what_was_planned_and_the_error_to_expect():
     run = planned_run(FIRST, reused(0.01), reused(0.02), planned(0.06), planned(0.02))
     assert lines_with(run, "Planned") == [
-        "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312. "
-        "Had all those since the last computed one been reused: 0.0100 to 0.0600, median 0.0200."
+        "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312, "
+        "hardly visible. Had all those since the last computed one been reused: 0.0100 to 0.0600, "
+        "median 0.0200."
     ]
     assert lines_with(run, "Computed because") == [
         "Computed because: the plan computes here (2), first evaluation (1)."

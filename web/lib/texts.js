@@ -2,7 +2,7 @@
 
 import { app } from "../../../scripts/app.js";
 
-/** @typedef {"panel" | "reasons" | "notes"} Part */
+/** @typedef {"panel" | "reasons" | "visibility" | "notes"} Part */
 /** @typedef {{code: string, values: Record<string, unknown>, text?: string}} Note a sentence of the server's */
 
 /** @type {Record<string, Record<Part, Record<string, string>>>} by locale */
@@ -37,6 +37,9 @@ export const text = (name, gaps = {}) => filled(find("panel", name) ?? name, gap
 
 /** @param {string} code why an evaluation is computed or reused */
 export const reason = (code) => find("reasons", code) ?? code;
+
+/** @param {string} code what a predicted error looks like */
+export const visible = (code) => find("visibility", code) ?? code;
 
 /**
  * Word what the server says: in the user's language, else in the server's own words.

@@ -44,7 +44,8 @@ export function make(tag, set = {}, children = []) {
 }
 
 /**
- * @typedef {{reuse: boolean, reason: string, score: number | null}} Cell its reason is a code
+ * @typedef {{reuse: boolean, reason: string, score: number | null, missed?: number | null,
+ *   expected?: number | null}} Cell its reason is a code; a computed one may tell what a forecast had missed
  */
 
 /**
@@ -76,7 +77,11 @@ export function fillStrip(strip, cells, expected = 0) {
 function hover(index, cell) {
   const action = text(cell.reuse ? "reused" : "computed");
   const said = text("cell", { n: index + 1, action, reason: reason(cell.reason) });
-  return cell.score == null ? said : `${said} (${text("score", { s: cell.score.toFixed(4) })})`;
+  const more = cell.score == null ? [] : [text("score", { s: cell.score.toFixed(4) })];
+  if (cell.missed != null) {
+    more.push(text("forecast", { missed: cell.missed.toFixed(4), expected: cell.expected?.toFixed(4) }));
+  }
+  return more.length ? `${said} (${more.join("; ")})` : said;
 }
 
 const LEAST_WIDTH = 310;

@@ -1,7 +1,7 @@
 // The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
 
 import { everyNode, heldOf, root } from "../lib/graph.js";
-import { text, told } from "../lib/texts.js";
+import { text, told, visible } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
 /**
@@ -103,7 +103,8 @@ function counts(summary) {
   const said = text("counts", {
     nfe: summary.nfe, total: summary.evaluations, reused: summary.reused, x: summary.speed_up.toFixed(2),
   });
-  return summary.complete ? said : `${said} (${text("stopped")})`;
+  const looks = summary.reused && summary.visibility ? `${said} · ${visible(summary.visibility)}` : said;
+  return summary.complete ? looks : `${said} (${text("stopped")})`;
 }
 
 /** @param {any} summary */

@@ -5,7 +5,7 @@ import { ask, refused } from "../lib/ask.js";
 import {
   alongModel, beforeModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, valueOf, widgetOf,
 } from "../lib/graph.js";
-import { text, told } from "../lib/texts.js";
+import { text, told, visible } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
 const PAUSE = 20; // milliseconds without a change before the server is asked
@@ -200,7 +200,9 @@ class ModelPatchPanel {
     } else {
       const faster = text("faster", { x: plan.speed_up.toFixed(1) });
       const parts = [text("expected", { nfe: plan.nfe, total: plan.evaluations }), faster];
-      if (plan.predicted_error != null) parts.push(text("error", { e: plan.predicted_error.toFixed(4) }));
+      if (plan.predicted_error != null) {
+        parts.push(text("error", { e: plan.predicted_error.toFixed(4) }), visible(plan.visibility));
+      }
       this.line.textContent = parts.join(" · ");
       fillStrip(this.strip, plan.cells);
       this.about.textContent = this.remarks(plan).join(" · ");
