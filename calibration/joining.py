@@ -35,17 +35,20 @@ def joined_modes(modes: OutputModes, part: OutputModes) -> OutputModes:
     """Return modes with those of another run where they have measured nothing themselves.
 
     What both say of the times that they share, or of the edges where they meet, shows how the part's
-    directions lie to these; what it has beside that is taken to be unrelated to them (ours).
+    directions have to be turned to lie as these do (Procrustes); what the part has beside that is taken to be
+    unrelated to them (ours).
     """
     new = ~modes.covers(part.timestep.tolist())
     if not bool(new.any()):
         return modes
     own, foreign = (_flat(one.at(_shared(modes, part))) for one in (modes, part))
     added = _flat(part.values.double()[:, :, new])
-    weights = torch.linalg.lstsq(foreign, added, rcond=SLIGHT, driver="gelsd").solution
-    rest = added - foreign @ weights
+    left, strengths, right = torch.linalg.svd(own @ foreign.T)
+    rank = int((strengths > SLIGHT * strengths[0]).sum())
+    known = right[:rank] @ added  # in the directions that both parts know; turned, never stretched
+    rest = added - right[:rank].T @ known
     held = _flat(modes.values.double())
-    above = torch.cat([held, own @ weights], dim=1)
+    above = torch.cat([held, left[:, :rank] @ known], dim=1)
     below = torch.cat([held.new_zeros(len(rest), held.shape[1]), rest], dim=1)
     both = torch.cat([above, below]).T
     branches = modes.values.shape[1]

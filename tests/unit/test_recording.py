@@ -111,7 +111,7 @@ def test_two_halves_join_to_what_the_whole_measures():
     assert both.modes is not None and both.modes.covers(whole.timestep.tolist()).all()
     times = [900.0, 750.0, 650.0, 560.0, 480.0, 380.0, 200.0]  # steps that a window may reuse between
     got, expected = (table.modes.guided(times, 5.0).diff(dim=0).norm(dim=1) for table in (both, whole))
-    assert torch.allclose(got, expected, rtol=0.05)
+    assert torch.allclose(got, expected, rtol=0.08)
     assert joined(both, second) is both
 
 
