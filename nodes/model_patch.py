@@ -40,8 +40,8 @@ class SenCacheModelPatch(io.ComfyNode):
             display_name="SenCache Model Patch",
             category="advanced/sencache",
             description="Makes sampling faster: steps whose output can be predicted are not computed. Put it "
-            "between the model loader (and its LoRAs) and the sampler. It needs a sensitivity table of the "
-            "model, which SenCache Calibrate measures once.",
+            "between the model loader (and its LoRAs) and the sampler, and queue twice: the first run of a "
+            "model measures it and is not faster, the next ones are.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to make faster."),
                 Sensitivity.Input(
@@ -53,8 +53,8 @@ class SenCacheModelPatch(io.ComfyNode):
                     "table",
                     options=[AUTOMATIC, *table_files.names()],
                     default=AUTOMATIC,
-                    tooltip="The model's sensitivity table. 'automatic' takes the newest one measured on "
-                    "this model.",
+                    tooltip="The model's sensitivity table. 'automatic' takes the one measured on this model, "
+                    "and lets the model's first run measure one.",
                 ),
                 io.Float.Input(
                     "epsilon",

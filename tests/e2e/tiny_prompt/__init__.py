@@ -20,15 +20,22 @@ class TinyPrompt(io.ComfyNode):
             node_id="TinyPrompt",
             display_name="Tiny Prompt",
             category="testing",
-            inputs=[io.Int.Input("prompt", default=1, min=0, max=99)],
+            inputs=[
+                io.Int.Input("prompt", default=1, min=0, max=99),
+                io.Boolean.Input("masked", default=False, optional=True),
+            ],
             outputs=[io.Conditioning.Output()],
         )
 
     @classmethod
-    def execute(cls, prompt: int) -> io.NodeOutput:
+    def execute(cls, prompt: int, masked: bool = False) -> io.NodeOutput:
+        """Return the prompt; LTX-Video's text encoder gives a mask of the tokens too."""
+        import torch
         from sencache.demo.clip import prompt_embedding
 
-        return io.NodeOutput([[prompt_embedding(prompt), {}]])
+        embedding = prompt_embedding(prompt)
+        mask = {"attention_mask": torch.ones(embedding.shape[:2], dtype=torch.int64)} if masked else {}
+        return io.NodeOutput([[embedding, mask]])
 
 
 class TinyPromptExtension(ComfyExtension):
