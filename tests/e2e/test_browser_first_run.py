@@ -7,7 +7,8 @@ from host_inputs import patch_inputs
 from safetensors.torch import load_file, save_file
 
 STEPS = 20
-PLACES = {str(node + 1): (0, 150 * node) for node in range(4)} | {"5": (320, 0), "6": (760, 0), "7": (1120, 0)}
+PLACES = {str(node + 1): (0, 150 * node) for node in range(4)}
+PLACES |= {"5": (320, 0), "6": (760, 0), "7": (1120, 0)}
 
 
 def workflow(file: str) -> dict:
@@ -22,7 +23,8 @@ def workflow(file: str) -> dict:
             "model": ["1", 0], "embedded_table": "", **patch_inputs()}},
         "6": {"class_type": "KSampler", "inputs": {
             "model": ["5", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0],
-            "seed": 7, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}},
+            "seed": 7, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler", "scheduler": "simple",
+            "denoise": 1.0}},
         "7": {"class_type": "SenCacheStats", "inputs": {"model": ["5", 0], "samples": ["6", 0]}},
     }  # fmt: skip
 
