@@ -28,7 +28,7 @@ class SenCacheConfig:
 
     rule: str = "plan"
     forecast: str = "linear"
-    epsilon: float = 0.02
+    epsilon: float = 0.03
     speed_up: float = 0.0
     max_reuse: int = 30
     start_percent: float = 0.0

@@ -64,7 +64,7 @@ class SenCacheModelPatch(io.ComfyNode):
                     step=0.0005,  # the frontend keeps as many digits as this has
                     round=0.0001,
                     tooltip="Speed against fidelity: the error that the finished latent may have, as "
-                    "predicted. 0 changes nothing; up to 0.02 most clips look the same; more is faster. "
+                    "predicted. 0 changes nothing; up to 0.03 most clips look the same; more is faster. "
                     "(Under the rules joint and paper: the predicted change of the network's output.)",
                 ),
                 io.Float.Input(

@@ -28,9 +28,9 @@ MAX_CANDIDATES = 16
 EPSILON_DIGITS = 4
 # The predicted error (rms) of the finished latent that each may have, its size being about 1.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quality": {"epsilon": 0.01, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
-    "balanced": {"epsilon": 0.02, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
-    "fast": {"epsilon": 0.05, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "quality": {"epsilon": 0.015, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "balanced": {"epsilon": 0.03, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
+    "fast": {"epsilon": 0.06, "speed_up": 0.0, "n": 30, "rule": "plan", "forecast": "linear"},
 }
 
 

@@ -131,7 +131,7 @@ def test_a_cancelled_calibration_with_a_lora_goes_on_although_the_model_is_loade
 ):
     """The host patches weights in place when it loads a model."""
     import comfy.model_management
-    from sencache.nodes.host.model_identity import weights_digest
+    from sencache.nodes.host.model_identity import loras_digest, weights_digest
 
     tuned = wan.clone()
     weights = wan.model.diffusion_model.state_dict()
@@ -139,10 +139,12 @@ def test_a_cancelled_calibration_with_a_lora_goes_on_although_the_model_is_loade
         {f"diffusion_model.{name}": (torch.full_like(one, 0.01),) for name, one in weights.items()}
     )
     before, plain = weights_digest(tuned), weights_digest(wan)
+    assert before == plain and loras_digest(tuned) != loras_digest(wan) == ""
+    loras = loras_digest(tuned)
     evaluations.stop_at = EVALUATIONS + 1
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         calibrate(model=tuned)
-    assert weights_digest(tuned) == before != plain == weights_digest(wan)
+    assert weights_digest(tuned) == weights_digest(wan) == plain and loras_digest(tuned) == loras
     evaluations.branches.clear()
     evaluations.stop_at = None
     assert calibrate(model=tuned).args[0].num_samples == SAMPLES

@@ -165,7 +165,7 @@ def run_of(wan, patch, **inputs):
     guider, sampling = comfy.samplers.CFGGuider(patched), wan.get_model_object("model_sampling")
     guider.set_cfg(1.0)
     sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.linspace(1, 0, 11)
-    prepared = prepare(own.config, own.table, guider, sampler, sigmas)
+    prepared, _ = prepare(own.config, own.source, guider, sampler, sigmas)
     run = SamplingRun(prepared.policy, own.config.cache_device, prepared.axis)
 
     def begin(x, sigma):
