@@ -1,0 +1,64 @@
+"""Every computed step shows what its forecast would have been: a run knows how well it went."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sencache.caching.record import RunRecord
+from sencache.caching.report import LESS_PREDICTABLE, advice, as_dict
+from sencache.caching.visibility import Visibility, visibility
+from sencache.tests.toy_plans import OUTPUTS, SIGMAS, curve, follow, planned_run, table_of
+
+
+def record_of(output, **settings) -> RunRecord:
+    run = planned_run(table_of(), **settings)
+    follow(run, output)
+    return RunRecord(run.policy.config, run.finish(), predicted_error=run.policy.predicted_error)
+
+
+@pytest.mark.parametrize("speed_up", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("forecast", ["linear", "hold"])
+def test_a_run_like_the_measured_one_is_as_predictable_as_the_table_says(speed_up, forecast):
+    record = record_of(curve, speed_up=speed_up, forecast=forecast)
+    checks = [one.forecast for one in record.evaluations if not one.decision.reuse][1:]
+    assert all(check.missed == pytest.approx(check.expected, rel=0.02, abs=1e-4) for check in checks)
+    assert record.surprise == pytest.approx(1.0, rel=0.02)
+
+
+def test_a_held_output_misses_the_change_since_the_last_computed_one():
+    record = record_of(curve, speed_up=2.0, forecast="hold")
+    computed = [k for k, one in enumerate(record.evaluations) if not one.decision.reuse]
+    for before, k in zip(computed, computed[1:], strict=False):
+        change = float(((OUTPUTS[k] - OUTPUTS[before]) ** 2).sum() ** 0.5)
+        assert record.evaluations[k].forecast.missed == pytest.approx(change, rel=1e-4)
+
+
+def test_what_bends_three_times_as_much_is_three_times_less_predictable():
+    record = record_of(lambda sigma: 3.5 * curve(sigma), speed_up=2.0)
+    assert record.surprise == pytest.approx(3.5, rel=0.02) and record.surprise > LESS_PREDICTABLE
+    (note,) = [note for note in advice(record) if note.code == "less_predictable"]
+    assert note.values == {"times": "3.5"}
+    assert not [note for note in advice(record_of(curve, speed_up=2.0)) if note.code == "less_predictable"]
+
+
+def test_reused_steps_and_the_first_have_nothing_to_compare():
+    record = record_of(curve, speed_up=2.0)
+    assert record.evaluations[0].forecast is None
+    assert all(one.forecast is None for one in record.evaluations if one.decision.reuse)
+    steps = as_dict(record)["steps"]
+    assert [step["missed"] is None for step in steps] == [one.forecast is None for one in record.evaluations]
+
+
+def test_the_outputs_stay_what_they_are():
+    outputs = {sigma: curve(sigma) for sigma in SIGMAS}
+    copies = {sigma: one.clone() for sigma, one in outputs.items()}
+    record_of(outputs.__getitem__, speed_up=2.0)
+    assert all(torch.equal(outputs[sigma], copies[sigma]) for sigma in SIGMAS)
+
+
+def test_the_words_follow_the_error():
+    errors = (0.0, 0.02, 0.021, 0.05, 0.051, 0.12, 0.13, 5.0)
+    assert [visibility(one) for one in errors] == [
+        *[Visibility.INVISIBLE] * 2, *[Visibility.HARDLY_VISIBLE] * 2, *[Visibility.DETAILS_CHANGE] * 2,
+        *[Visibility.ANOTHER_VIDEO] * 2,
+    ]  # fmt: skip
