@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from examples_demo import Example, Nodes, comparison, patch_node, tiny
 
 SCENE = "a red fox trots through fresh snow at dawn, film look"
 BAD = "blurry, static, low quality, subtitles"
-TYPICAL = "a person walks through a park, natural light"
 MEASURE = (
-    "**The first queue measures the model once** (SenCache Calibrate, small latent) and saves the table; "
-    "later ones use it at once. It has a prompt of its own, so that yours may change. Then move the speed "
-    "slider in SenCache Model Patch."
+    "**The first queue measures the model**, exactly and for nothing, and is not faster; the next ones are. "
+    "Then move the speed slider in SenCache Model Patch: it says before a run what to expect."
 )
 
 
-def _calibrate(nodes: Nodes, name: str, model: tuple, negative: tuple, latent: tuple, **settings: Any) -> str:
-    chosen = {"steps": 30, "sampler": "uni_pc", "scheduler": "simple", "samples": 4, "cfg": 6.0, "seed": 0}
-    return nodes.add(
-        name,
-        "SenCacheCalibrate",
-        model=model,
-        positive=("typical prompt", 0),
-        negative=negative,
-        latent=latent,
-        **{**chosen, **settings},
-    )
-
-
 def _texts(nodes: Nodes, clip: tuple) -> None:
-    for name, text in (("prompt", SCENE), ("negative", BAD), ("typical prompt", TYPICAL)):
+    for name, text in (("prompt", SCENE), ("negative", BAD)):
         nodes.add(name, "CLIPTextEncode", clip=clip, text=text)
 
 
@@ -59,11 +42,7 @@ def wan21() -> Example:
     _texts(nodes, ("clip", 0))
     size = {"batch_size": 1, "length": 33}
     nodes.add("latent", "EmptyHunyuanLatentVideo", width=832, height=480, **size)
-    nodes.add("small latent", "EmptyHunyuanLatentVideo", width=480, height=272, **{**size, "length": 17})
-    _calibrate(
-        nodes, "calibrate", ("shift", 0), ("negative", 0), ("small latent", 0), table_name="wan21_1.3B"
-    )
-    patch_node(nodes, "patch", ("shift", 0), ("calibrate", 0))
+    patch_node(nodes, "patch", ("shift", 0))
     nodes.add(
         "sampler",
         "KSampler",
@@ -81,8 +60,7 @@ def wan21() -> Example:
     _ending(nodes, "patch", ("sampler", 0), ("vae", 0), 16.0)
     columns = [
         ["loader", "clip", "vae", "note"],
-        ["shift", "prompt", "negative", "typical prompt"],
-        ["small latent", "calibrate"],
+        ["shift", "prompt", "negative"],
         ["patch"],
         ["latent", "sampler"],
         ["stats", "decode", "save"],
@@ -91,29 +69,18 @@ def wan21() -> Example:
 
 
 def wan22() -> Example:
-    """Wan 2.2: each expert has its own table and its own patch."""
+    """Wan 2.2: each expert has its own patch, and finds its own table."""
     nodes = Nodes()
     nodes.add("clip", "CLIPLoader", clip_name="umt5_xxl_fp8_e4m3fn_scaled.safetensors", type="wan")
     nodes.add("vae", "VAELoader", vae_name="wan_2.1_vae.safetensors")
     _texts(nodes, ("clip", 0))
     nodes.add("latent", "EmptyHunyuanLatentVideo", width=832, height=480, length=49, batch_size=1)
-    nodes.add("small latent", "EmptyHunyuanLatentVideo", width=480, height=272, length=17, batch_size=1)
     previous = ("latent", 0)
     for expert, start, end, first in (("high", 0, 15, True), ("low", 15, 10000, False)):
         file = f"wan2.2_t2v_{expert}_noise_14B_fp8_scaled.safetensors"
         nodes.add(f"{expert} loader", "UNETLoader", unet_name=file, weight_dtype="default")
         nodes.add(f"{expert} shift", "ModelSamplingSD3", model=(f"{expert} loader", 0), shift=8.0)
-        _calibrate(
-            nodes,
-            f"{expert} calibrate",
-            (f"{expert} shift", 0),
-            ("negative", 0),
-            ("small latent", 0),
-            table_name=f"wan22_{expert}_noise",
-            cfg=3.5,
-            sampler="euler",
-        )
-        patch_node(nodes, f"{expert} patch", (f"{expert} shift", 0), (f"{expert} calibrate", 0))
+        patch_node(nodes, f"{expert} patch", (f"{expert} shift", 0))
         nodes.add(
             f"{expert} sampler",
             "KSamplerAdvanced",
@@ -136,13 +103,12 @@ def wan22() -> Example:
     nodes.add("high stats", "SenCacheStats", model=("high patch", 0), samples=("high sampler", 0))
     nodes.prompt["low sampler"]["inputs"]["latent_image"] = ["high stats", 0]
     note = (
-        f"{MEASURE} **Wan 2.2 has two experts: each has its own table and its own patch.** Before you bypass "
-        "the Calibrate nodes, press *Use it in Model Patch* on both: *automatic* can't tell them apart."
+        f"{MEASURE} **Wan 2.2 has two experts: each has its own patch, and finds its own table** by its "
+        "weights."
     )
     columns = [
         ["clip", "vae", "high loader", "low loader", "note"],
-        ["prompt", "negative", "typical prompt", "high shift", "low shift"],
-        ["small latent", "high calibrate", "low calibrate"],
+        ["prompt", "negative", "high shift", "low shift"],
         ["high patch", "low patch"],
         ["latent", "high sampler", "low sampler"],
         ["high stats", "stats", "decode", "save"],
@@ -160,18 +126,7 @@ def ltxv() -> Example:
         "frame rate", "LTXVConditioning", positive=("prompt", 0), negative=("negative", 0), frame_rate=25.0
     )
     nodes.add("latent", "EmptyLTXVLatentVideo", width=768, height=512, length=97, batch_size=1)
-    nodes.add("small latent", "EmptyLTXVLatentVideo", width=512, height=320, length=33, batch_size=1)
-    _calibrate(
-        nodes,
-        "calibrate",
-        ("loader", 0),
-        ("frame rate", 1),
-        ("small latent", 0),
-        table_name="ltxv_2b",
-        cfg=3.0,
-        sampler="euler",
-    )
-    patch_node(nodes, "patch", ("loader", 0), ("calibrate", 0))
+    patch_node(nodes, "patch", ("loader", 0))
     nodes.add(
         "sigmas",
         "LTXVScheduler",
@@ -199,8 +154,7 @@ def ltxv() -> Example:
     _ending(nodes, "patch", ("sampler", 0), ("loader", 2), 25.0)
     columns = [
         ["loader", "clip", "note"],
-        ["prompt", "negative", "typical prompt", "frame rate"],
-        ["small latent", "calibrate"],
+        ["prompt", "negative", "frame rate"],
         ["patch", "euler"],
         ["latent", "sigmas", "sampler"],
         ["stats", "decode", "save"],
@@ -216,20 +170,8 @@ def cogvideox() -> Example:
     nodes.add("vae", "VAELoader", vae_name="cogvideox_vae.safetensors")
     _texts(nodes, ("clip", 0))
     nodes.add("latent", "EmptyHunyuanLatentVideo", width=720, height=480, length=49, batch_size=1)
-    nodes.add("small latent", "EmptyHunyuanLatentVideo", width=480, height=320, length=17, batch_size=1)
     nodes.add("void", "VOIDSampler")
-    _calibrate(
-        nodes,
-        "calibrate",
-        ("loader", 0),
-        ("negative", 0),
-        ("small latent", 0),
-        table_name="cogvideox_2b",
-        sampler="euler",
-        own_sampler=("void", 0),
-        steps=50,
-    )
-    patch_node(nodes, "patch", ("loader", 0), ("calibrate", 0))
+    patch_node(nodes, "patch", ("loader", 0))
     nodes.add("noise", "RandomNoise", noise_seed=42)
     nodes.add(
         "guider", "CFGGuider", model=("patch", 0), positive=("prompt", 0), negative=("negative", 0), cfg=6.0
@@ -247,9 +189,8 @@ def cogvideox() -> Example:
     _ending(nodes, "patch", ("sampler", 0), ("vae", 0), 8.0)
     columns = [
         ["loader", "clip", "vae", "note"],
-        ["prompt", "negative", "typical prompt"],
-        ["small latent", "void", "calibrate"],
-        ["patch"],
+        ["prompt", "negative"],
+        ["patch", "void"],
         ["latent", "noise", "guider", "sigmas", "sampler"],
         ["stats", "decode", "save"],
     ]
