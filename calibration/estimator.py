@@ -63,15 +63,17 @@ def measure(denoise: Denoise, here: Point, following: Point) -> dict[str, Tensor
 
 @dataclass(slots=True)
 class TrajectoryProbe:
-    """Watches the evaluations of one trajectory and measures at each but the last.
+    """Watches the evaluations of one trajectory and measures sensitivities at those that are due.
 
     `observe` is called with every computed evaluation in order; it costs two evaluations of `denoise` for the
-    one before. Model time has to descend from knot to knot: an evaluation that does not move on, such as a
-    second-order sampler's second look at one sigma or its return from a look ahead, only replaces the one
-    before. `denoise` may raise to cancel; then this trajectory is lost and nothing else.
+    one before, where `due` says so of its sigma; for the last one nothing is measured. Model time has to
+    descend from knot to knot: an evaluation that does not move on, such as a second-order sampler's second
+    look at one sigma or its return from a look ahead, only replaces the one before. `denoise` may raise to
+    cancel; then this trajectory is lost and nothing else.
     """
 
     denoise: Denoise
+    due: Callable[[float], bool] = lambda sigma: True
     _previous: Point | None = None
     _knots: list[tuple[float, float]] = field(default_factory=list)
     _rows: list[dict[str, Tensor]] = field(default_factory=list)
@@ -96,7 +98,8 @@ class TrajectoryProbe:
         self._outputs.append((timestep, [sketch(one) for one in branches]))
         point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
         previous = self._previous
-        if previous is not None and point.timestep < previous.timestep < self._last_knot():
+        moves_on = previous is not None and point.timestep < previous.timestep < self._last_knot()
+        if previous is not None and moves_on and self.due(previous.sigma):
             measured = measure(self.denoise, previous, point)
             self._rows.append({name: row.cpu() for name, row in measured.items()})
             self._knots.append((previous.timestep, previous.sigma))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import comfy.samplers
@@ -15,13 +16,16 @@ from ..pictures.curves import draw_table
 from .calibrate_report import as_text, expectations
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases, as_image
-from .host.calibration import CalibrationRun, digest
+from .host.calibration import EVERY_STEP, SOME_STEPS, CalibrationRun, digest
 from .host.model_identity import fingerprint, loras_digest, readable_name, weights_digest
 from .host.table_sampling import describe
 from .host.wrappers import without_patch
 from .model_patch import Sensitivity
+from .panel.cost import cost_of
 from .panel.live import LiveCalibration
 from .tables import files as table_files
+
+logger = logging.getLogger(__name__)
 
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
@@ -37,9 +41,10 @@ class SenCacheCalibrate(io.ComfyNode):
             node_id="SenCacheCalibrate",
             display_name="SenCache Calibrate",
             category="advanced/sencache",
-            description="Measures a model once and saves a small table that SenCache Model Patch uses. It "
-            "takes about as long as sampling 'samples' videos twice. Cancelled, it keeps the finished "
-            "samples and goes on from them.",
+            description="Measures a model and saves a small table that SenCache Model Patch uses. Not needed "
+            "to begin with: a model's first run measures one too. As it is set it costs less than one video "
+            "of 50 steps at the latent's size. Cancelled, it keeps the finished samples and goes on from "
+            "them.",
             inputs=[
                 io.Model.Input(
                     "model", tooltip="The model to measure, with the LoRAs and shift you sample with."
@@ -59,7 +64,7 @@ class SenCacheCalibrate(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "steps",
-                    default=30,
+                    default=24,
                     min=2,
                     max=200,
                     tooltip="Sampling steps; at least 24 are measured. The table then serves any number of "
@@ -78,7 +83,11 @@ class SenCacheCalibrate(io.ComfyNode):
                     tooltip="The scheduler you usually sample with.",
                 ),
                 io.Int.Input(
-                    "samples", default=8, min=1, max=64, tooltip="Sampling runs to measure; 8 are enough."
+                    "samples",
+                    default=1,
+                    min=1,
+                    max=64,
+                    tooltip="Sampling runs to measure. One will do; 8 as in the paper.",
                 ),
                 io.Float.Input(
                     "cfg", default=5.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance while measuring."
@@ -95,6 +104,14 @@ class SenCacheCalibrate(io.ComfyNode):
                     "table_name",
                     default="my model",
                     tooltip="The table's file name in models/sencache; it is replaced.",
+                ),
+                io.Combo.Input(
+                    "sensitivities",
+                    options=[SOME_STEPS, EVERY_STEP],
+                    default=SOME_STEPS,
+                    optional=True,
+                    tooltip="Where the sensitivities are measured that the rules paper and joint need, with "
+                    "two evaluations more each: at every step as in the paper, or at a few.",
                 ),
                 io.Sampler.Input(
                     "own_sampler",
@@ -146,10 +163,11 @@ class SenCacheCalibrate(io.ComfyNode):
         table_name: str,
         negative: list | None = None,
         own_sampler: Any = None,
+        sensitivities: str = SOME_STEPS,
     ) -> io.NodeOutput:
         """Measure, keeping each finished sample, and save the table; raises ValueError in one sentence."""
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
-        settings = (steps, sampler, scheduler, cfg, own_sampler)
+        settings = (steps, sampler, scheduler, cfg, own_sampler, sensitivities)
         run = CalibrationRun(without_patch(model), positive, negative, latent, *settings)
         try:
             target = table_files.save_target(table_name)
@@ -176,6 +194,7 @@ def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
         **run.sampler_settings(),
         "scheduler": run.scheduler,
         "steps": str(run.steps),
+        "sensitivities": run.sensitivities,
         "cfg": f"{run.cfg:g}" if run.negative is not None else "1",
         "seed": str(seed),
         "conditioning": digest([run.positive, run.negative]),
@@ -194,7 +213,9 @@ def _measure(
     metadata = _metadata(run, seed, target.name)
     calibration = Calibration(samples, metadata, table_files.load_earlier(target, metadata))
     resumed, each = calibration.done, run.expected_evaluations()
-    about = {"samples": samples, "samples_done": resumed, "resumed": resumed, "table": target.name}
+    cost = cost_of(max(0, samples - resumed) * each)
+    logger.info("SenCache: calibration takes about %(evaluations)d evaluations, %(videos)s videos.", cost)
+    about = {"samples": samples, "samples_done": resumed, "resumed": resumed, "table": target.name, **cost}
     live = LiveCalibration.begin(about, samples * each, min(resumed, samples) * each)
     complete = False
     try:

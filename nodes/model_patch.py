@@ -53,8 +53,8 @@ class SenCacheModelPatch(io.ComfyNode):
                     "table",
                     options=[AUTOMATIC, *table_files.names()],
                     default=AUTOMATIC,
-                    tooltip="The model's sensitivity table. 'automatic' takes the one measured on this model, "
-                    "and lets the model's first run measure one.",
+                    tooltip="The model's sensitivity table. 'automatic' takes the one measured on this "
+                    "model, and lets the model's first run measure one.",
                 ),
                 io.Float.Input(
                     "epsilon",

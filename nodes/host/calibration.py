@@ -19,6 +19,8 @@ from .watcher import Watcher
 from .wrappers import WRAPPER_TYPES
 
 _KEY = "sencache_calibrate"
+SOME_STEPS, EVERY_STEP = "some steps", "every step"
+PARTS = 6  # of the sampling: in each sensitivities are measured once, where they are at some steps
 _, PREDICT_NOISE, CALC_COND_BATCH = WRAPPER_TYPES
 # What the host's context windows put on a model beside their handler; it fails without the handler.
 _WINDOW_WRAPPERS = {
@@ -62,6 +64,7 @@ class CalibrationRun:
     scheduler: str
     cfg: float
     own_sampler: Any = None
+    sensitivities: str = SOME_STEPS
 
     def latent_parts(self) -> list[Tensor]:
         """Return the latent's tensors: one, or one per stream where the model samples sound as well."""
@@ -112,9 +115,14 @@ class CalibrationRun:
     def expected_evaluations(self) -> int:
         """Estimate the evaluations of one sample; second-order samplers make more than one a step."""
         sigmas = self.measured_sigmas()
-        steps = len(sigmas) - 1
-        beside = len(self._coverage().all_sigmas(sigmas))
-        return steps + EXTRA_EVALUATIONS * (steps - 1) + beside
+        coverage = self._coverage()
+        at = sigmas[:-1].tolist()
+        measured = {int(coverage.progress(sigma) * PARTS) for sigma in at[:-1]} if self._parts else at[:-1]
+        return len(at) + EXTRA_EVALUATIONS * len(measured) + len(coverage.all_sigmas(sigmas))
+
+    @property
+    def _parts(self) -> int | None:
+        return None if self.sensitivities == EVERY_STEP else PARTS
 
     def _coverage(self) -> Coverage:
         return Coverage(self.model.get_model_object("model_sampling"))
@@ -140,7 +148,7 @@ class CalibrationRun:
     def sample(self, seed: int, on_evaluation: Callable[[], None]) -> tuple[TrajectoryProbe, int]:
         """Run one trajectory with a seed; return what was measured and how many evaluations it took."""
         sigmas = self.measured_sigmas()
-        watcher = Watcher(on_evaluation, self._coverage(), float(sigmas[sigmas > 0].min()))
+        watcher = Watcher(on_evaluation, self._coverage(), float(sigmas[sigmas > 0].min()), self._parts)
         model = self.model.clone()
         model.model_options.pop("context_handler", None)  # windows would be compared with each other
         for wrapper_type, key in _WINDOW_WRAPPERS.items():

@@ -38,6 +38,10 @@ class Coverage:
         self._progress = progress_of(model_sampling)
         self._first, self._last = float(model_sampling.sigma_max), float(model_sampling.sigma_min)
 
+    def progress(self, sigma: float) -> float:
+        """Return how far sampling has come at a sigma, 0 to 1."""
+        return self._progress(sigma)
+
     def sigmas_between(self, before: float, after: float) -> list[float]:
         """Return the sigmas missing between two evaluations, descending."""
         start, end = self._progress(before), self._progress(after)

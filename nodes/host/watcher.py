@@ -20,11 +20,13 @@ class Watcher:
     """Watches a guider's evaluations and probes between them: sensitivities on the positive branch alone.
 
     `last_sigma` is the last one that the sampler evaluates; from there the model's smallest is looked at too.
+    In each of so many equal `parts` of the sampling sensitivities are measured once; None for every step.
     """
 
     on_evaluation: Callable[[], None]
     coverage: Coverage
     last_sigma: float
+    parts: int | None = None
     evaluations: int = 0
     armed: bool = False
     probe: TrajectoryProbe = field(init=False)
@@ -33,9 +35,18 @@ class Watcher:
     _model_sampling: Any = None
     _place: Place | None = None
     _branches: int = 1
+    _measured_parts: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.probe = TrajectoryProbe(self._denoise)
+        self.probe = TrajectoryProbe(self._denoise, self._due)
+
+    def _due(self, sigma: float) -> bool:
+        """Tell whether sensitivities are measured at a sigma: at the first evaluation of every part."""
+        part = None if self.parts is None else int(self.coverage.progress(sigma) * self.parts)
+        due = part is None or part not in self._measured_parts
+        if part is not None:
+            self._measured_parts.add(part)
+        return due
 
     def _denoise(self, x: Tensor, timestep: float) -> Tensor:
         assert self._evaluate is not None

@@ -22,6 +22,7 @@ from ...calibration.table import SensitivityTable, TableError
 from ..refusals import NotedTableError, problem
 from ..tables import files as table_files
 from ..tables.embedded import MAX_TEXT, condensed, from_text, name_of, to_text
+from .cost import expected_cost
 from .desk import Desk, Work
 from .preview import answer, load_named, presets
 from .question import QuestionError
@@ -39,6 +40,7 @@ def add_routes(routes: web.RouteTableDef) -> None:
     desk = Desk()
     routes.get("/sencache/panels")(_panels)
     routes.post("/sencache/plan")(_post(desk, answer))
+    routes.post("/sencache/cost")(_post(desk, expected_cost))
     routes.post("/sencache/embed")(_post(desk, embed))
     routes.post("/sencache/save")(_post(desk, save_embedded))
 

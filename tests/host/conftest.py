@@ -106,6 +106,7 @@ def calibrate(host: ModuleType, wan: Any, monkeypatch: pytest.MonkeyPatch) -> It
             "model": model, "positive": conditioning(2), "negative": conditioning(0),
             "latent": empty_latent(), "steps": 5, "sampler": "euler", "scheduler": "simple",
             "samples": 2, "cfg": 5.0, "seed": 3, "table_name": "calibration under test",
+            "sensitivities": "every step",
         }  # fmt: skip
         return SenCacheCalibrate.execute(**{**inputs, **changed})
 

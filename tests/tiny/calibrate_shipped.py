@@ -59,6 +59,7 @@ def main() -> None:
                 tiny.name,
                 tiny.conditioning(0),
                 own,
+                "every step",
             )
             print(output.args[2])
             measured.append(output.args[0])

@@ -1,11 +1,18 @@
 // The panel under SenCache Calibrate: how far it is, the curves so far, and the finished table put to use.
 
 import { app } from "../../../scripts/app.js";
-import { capture, everyNode, heldOf, nodeAt, originOf, root, setValues } from "../lib/graph.js";
+import { ask } from "../lib/ask.js";
+import {
+  alongModel, capture, everyNode, heldOf, nodeAt, originOf, root, setValues, valueOf,
+} from "../lib/graph.js";
 import { text } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
+const PRESETS = {
+  quick: { steps: 24, samples: 1, sensitivities: "some steps" },
+  paper: { steps: 50, samples: 8, sensitivities: "every step" },
+};
 
 /** @type {Map<string, any>} the last news of each calibration, by workflow and node */
 const news = new Map();
@@ -29,8 +36,21 @@ export function addCalibratePanel(node) {
   const curves = make("div", { title: text("curves") });
   const words = make("div", { attributes: { "aria-live": "polite" } });
   const buttons = make("div", { className: "row" });
+  const cost = make("div");
+  const choices = Object.entries(PRESETS).map(([name, values]) =>
+    make("button", {
+      textContent: text(name), title: text(`${name}_tip`), onclick: () => {
+        setValues(node, values);
+        capture();
+      },
+    }),
+  );
   progress.style.display = "none";
-  mount(node, make("div", {}, [line, progress, curves, words, buttons]), 60);
+  const row = make("div", { className: "row" }, choices);
+  mount(node, make("div", {}, [row, cost, line, progress, curves, words, buttons]), 60);
+  const price = () => void priced(node).then((said) => (cost.textContent = said));
+  for (const widget of node.widgets ?? []) chain(widget, "callback", price);
+  setTimeout(price);
   const show = (/** @type {any} */ data) => {
     const share = data.total ? (100 * data.done) / data.total : 0;
     progress.style.display = data.state === "running" ? "" : "none";
@@ -44,12 +64,27 @@ export function addCalibratePanel(node) {
     buttons.replaceChildren(...(finished ? [make("button", { textContent: text("select"), onclick: use })] : []));
   };
   panels.set(node, show);
+  chain(node, "onConnectionsChange", () => setTimeout(price));
   chain(node, "onConfigure", () =>
     setTimeout(() => {
+      price();
       const last = heldOf(news, node);
       if (last) show(last);
     }),
   );
+}
+
+/**
+ * Say what a calibration with the node's settings will cost, beside one of the artist's own videos.
+ * @param {GraphNode} node
+ */
+async function priced(node) {
+  const source = originOf(node, "model");
+  const sampler = source && [...alongModel(source)].find((one) => one !== node && valueOf(one, "sampler_name"));
+  const [steps, samples, sensitivities] = ["steps", "samples", "sensitivities"].map((name) => valueOf(node, name));
+  const video = sampler ? valueOf(sampler, "steps") : undefined;
+  const answer = await ask("cost", { steps, samples, sensitivities, video_steps: video ?? null });
+  return answer?.evaluations ? text("cost", answer) : "";
 }
 
 /** @param {any} data */
