@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,26 @@ from .files import naming, read_small
 from .table import SensitivityTable
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+FAMILY_KEY = "family"  # in a table's metadata: part of the name of the host's model classes
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the authors measured of one family of models: the latent's shape without its batch, and `unit`,
+    the host's model time at pure noise; their timesteps run to 1000."""
+
+    name: str
+    latent_shape: tuple[int, ...]
+    unit: float
+
+
+# The shapes follow from the factors that their code multiplies epsilon with: the roots of the elements.
+FAMILIES = {
+    "wan": Family("Wan 2.1", (16, 21, 60, 104), 1000.0),
+    "cogvideo": Family("CogVideoX", (16, 14, 60, 90), 1000.0),
+    "ltx": Family("LTX-Video", (128, 21, 16, 24), 1.0),
+}
 
 MEAN_KEYS = {"timesteps", "J_x_norm", "J_t_norm"}
 RAW_KEYS = {"timesteps", "raw_data"}
@@ -66,6 +87,30 @@ def load_research_npz(
     """
     with naming(path, "research table"):
         return _convert(_arrays(read_small(path)), math.prod(latent_shape), multiplier)
+
+
+def load_by_name(path: str | Path) -> SensitivityTable:
+    """Load the authors' table for the family that its file's name names, in the host's model time.
+
+    An archive says neither of which model it is nor of which latent. Raises TableError, for a name without
+    one of the families too.
+    """
+    name = Path(path).name.lower()
+    found = next((key for key in FAMILIES if key in name), None)
+    with naming(path, "research table"):
+        known = ", ".join(FAMILIES)
+        refuse_unless(found is not None, f"its name has to say which model it is of: {known}")
+    family = FAMILIES[found or ""]
+    table = load_research_npz(path, family.latent_shape)
+    share = family.unit / 1000.0
+    rows = {**table.rows, "time_sensitivity": table.rows["time_sensitivity"] / share}
+    metadata = {
+        **table.metadata,
+        FAMILY_KEY: found or "",
+        "name": Path(path).name[:255],
+        "model": f"{family.name}, as the authors measured it",
+    }
+    return SensitivityTable(table.timestep * share, table.sigma, rows, metadata)
 
 
 def _values(arrays: dict[str, Array]) -> Array:

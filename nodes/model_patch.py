@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..caching.config import SenCacheConfig
 from ..caching.notes import Note
 from ..calibration.files import naming
+from ..calibration.research_npz import FAMILY_KEY
 from ..calibration.table import SensitivityTable, TableError
 from .automatic import Automatic, Chosen
 from .host.accelerators import refuse_other_accelerator
@@ -204,8 +205,9 @@ def _chosen(choice: Choice) -> tuple[TableSource, Choice]:
 
 
 def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> None:
-    measured = table.metadata.get("fingerprint")
-    if measured != fingerprint(model):
+    measured, family = table.metadata.get("fingerprint"), table.metadata.get(FAMILY_KEY)
+    fits = family in type(model.model).__name__.lower() if family else measured == fingerprint(model)
+    if not fits:
         other = table.metadata.get("model", "an unnamed model")
         raise ValueError(
             f"{NODE}: the table '{name}' was measured on {other}, and this model is {readable_name(model)}; "

@@ -18,11 +18,13 @@ import folder_paths
 
 from ...caching.notes import Note
 from ...calibration import table as tables
+from ...calibration.research_npz import load_by_name
 from ...calibration.table import SensitivityTable, TableError
 from ..refusals import NotedTableError, quoted
 
 FOLDER = "sencache"
 EXTENSION = ".safetensors"
+RESEARCH = ".npz"  # the authors' own tables, which are only read
 PARTIAL = ".unfinished"
 SHIPPED = Path(__file__).resolve().parents[2] / "tables"
 _NAME = re.compile(r"[\w][\w .()+-]{0,99}", re.ASCII)
@@ -34,7 +36,7 @@ def register_folders() -> None:
     folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER), is_default=True)
     folder_paths.add_model_folder_path(FOLDER, str(SHIPPED))
     folders, _ = folder_paths.folder_names_and_paths[FOLDER]
-    folder_paths.folder_names_and_paths[FOLDER] = (folders, {EXTENSION})
+    folder_paths.folder_names_and_paths[FOLDER] = (folders, {EXTENSION, RESEARCH})
 
 
 def names() -> list[str]:
@@ -47,7 +49,7 @@ def path_of(name: str) -> Path:
     shown = quoted(name, 100)
     # The host takes '..' for the folder itself, and so would find 'x' under the name '../x'.
     plain = len(name) <= 255 and not {"", ".", ".."} & set(re.split(r"[\\/]", name))
-    plausible = plain and name.endswith(EXTENSION)
+    plausible = plain and name.endswith((EXTENSION, RESEARCH))
     found = folder_paths.get_full_path(FOLDER, name) if plausible else None
     if found is None:
         raise NotedTableError(Note("table_gone", {"name": shown}))
@@ -63,7 +65,7 @@ def path_of(name: str) -> Path:
 def load(path: Path) -> SensitivityTable:
     """Load a table file for a person who chose it; raises TableError."""
     try:
-        return tables.load(path)
+        return load_by_name(path) if path.suffix == RESEARCH else tables.load(path)
     except TableError as error:
         why = str(error.__cause__ or error)  # without the file's name
         raise NotedTableError(Note("table_unusable", {"name": path.name, "why": why})) from error
@@ -178,6 +180,8 @@ def of_architecture(fingerprint: str) -> Iterator[tuple[str, SensitivityTable]]:
     for name in names():
         with contextlib.suppress(TableError, OSError):
             path = path_of(name)
+            if path.suffix == RESEARCH:  # these are of no one model
+                continue
             table = CACHE.load(path)
             if table.metadata.get("fingerprint") == fingerprint:
                 found.append((path.is_relative_to(SHIPPED), -path.stat().st_mtime, name, table))

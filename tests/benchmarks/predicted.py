@@ -119,11 +119,12 @@ def _verdict(rows: list[Row]) -> Iterator[str]:
     for table in TABLES[:2]:
         short = [_behind(row, rows) for row in rows if row["table"] == table]
         if short:
+            near = sum(one <= BEHIND for one in short)
             yield ""
             yield (
-                f"Of {len(short)} settings with the table of *{table}*, "
-                f"{sum(one <= BEHIND for one in short)} are at most {BEHIND:g} dB (rms over clips) behind the one of eight samples; the largest "
-                f"shortfall is {max(short):.1f} dB, in the mean it is {statistics.fmean(short):.1f} dB."
+                f"Of {len(short)} settings with the table of *{table}*, {near} are at most {BEHIND:g} dB (rms "
+                f"over clips) behind the one of eight samples; the largest shortfall is {max(short):.1f} dB, "
+                f"in the mean it is {statistics.fmean(short):.1f} dB."
             )
 
 
