@@ -123,8 +123,8 @@ def _verdict(rows: list[Row]) -> Iterator[str]:
             yield ""
             yield (
                 f"Of {len(short)} settings with the table of *{table}*, {near} are at most {BEHIND:g} dB "
-                f"(rms over clips) behind the one of eight samples; the largest shortfall is {max(short):.1f} dB, "
-                f"in the mean it is {statistics.fmean(short):.1f} dB."
+                "(rms over clips) behind the one of eight samples; the largest shortfall is "
+                f"{max(short):.1f} dB, in the mean it is {statistics.fmean(short):.1f} dB."
             )
 
 
