@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ class Chosen:
     choice: Choice
     measures: bool = False
 
-    def find(self, guider: Any) -> Choice:
+    def find(self, guider: Any, timesteps: Sequence[float]) -> Choice:
         """Return it."""
         return self.choice
 
@@ -41,21 +41,23 @@ class Automatic:
     config: SenCacheConfig
     measures: bool = True
 
-    def find(self, guider: Any) -> Choice | None:
+    def find(self, guider: Any, timesteps: Sequence[float]) -> Choice | None:
         """Look the table up by the weights that the run samples with."""
         scale = guidance_scale(guider)
-        return self.of_model(guider.model_patcher, guided=scale is None or scale != 1.0)
+        return self.of_model(guider.model_patcher, scale is None or scale != 1.0, tuple(timesteps))
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; raises OSError and TableError."""
         return own.save(table)
 
-    def of_model(self, model: Any, guided: bool | None = None) -> Choice | None:
+    def of_model(
+        self, model: Any, guided: bool | None = None, timesteps: tuple[float, ...] = ()
+    ) -> Choice | None:
         """Look a model's table up; raises TableError where there is none and none can be measured."""
         needs = self.config.reuses and self.config.rule != PLAN
         measures = self.measures and not needs
         identity = Identity(fingerprint(model), weights_digest(model))
-        found = automatic_choice(Wanted(identity, guided, needs, measures))
+        found = automatic_choice(Wanted(identity, guided, timesteps, needs, measures))
         if found is not None:
             return replace(found, notes=(*found.notes, *_notes(found.table, model)))
         if needs:

@@ -47,6 +47,9 @@ class Measuring:
                 measuring._shape = tuple(noise.shape)
             except UnmeasurableError as reason:
                 measuring.spoil(reason.why)
+            except Exception as error:  # a mask of a kind that the host may take and we don't know
+                logger.debug("SenCache: this run can't be measured: %s", error)
+                measuring.spoil(Obstacle.NOT_MEASURABLE)
         return measuring
 
     def spoil(self, why: Obstacle) -> None:

@@ -93,7 +93,11 @@ def loras_digest(model: Any) -> str:
 
 
 def _beginning(tensor: Tensor) -> bytes:
-    return bytes(tensor.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    """Return a tensor's first numbers; its shape where it holds none, as weights that wait to be loaded."""
+    try:
+        return bytes(tensor.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    except (NotImplementedError, RuntimeError):
+        return str(tuple(tensor.shape)).encode()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

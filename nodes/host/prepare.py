@@ -59,7 +59,7 @@ def prepare(
         return PreparedRun(ComputeAll(config), model_sampling, axis), ""
     response = sampler_response(sampler, sigmas, model_sampling, guider.model_patcher)
     why_not = Obstacle.NOISE_ADDED if response.noise_moves is not None else None
-    choice = source.find(guider)
+    choice = source.find(guider, model_sampling.timestep(sigmas[:-1]).float().tolist())
     if choice is None:
         policy: Policy = ComputeAll(config, Reason.MEASURING if why_not is None else Reason.NO_TABLE)
         return PreparedRun(policy, model_sampling, axis, (), True, why_not), ""

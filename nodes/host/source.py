@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ...caching.notes import Note
@@ -25,8 +26,11 @@ class TableSource(Protocol):
     @property
     def measures(self) -> bool: ...
 
-    def find(self, guider: Any) -> Found | None:
-        """Return the table for a guider's run, None where it is to be measured; raises TableError."""
+    def find(self, guider: Any, timesteps: Sequence[float]) -> Found | None:
+        """Return the table for a guider's run over model times, None where it is to be measured.
+
+        Raises TableError where there is none and none can be measured.
+        """
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; return its name, and all that is known now.

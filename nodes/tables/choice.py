@@ -55,11 +55,13 @@ def embedded_choice(text: str, selected: str) -> Choice | None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What `automatic` looks for: the model, whether the run is `guided` (None where that is not known yet),
-    whether the rule needs `sensitivities`, and whether a run `measures` where there is nothing."""
+    """What `automatic` looks for: the model, whether the run is `guided` (None where that is not known yet)
+    and its model times, whether the rule needs `sensitivities`, and whether a run `measures` what is missing.
+    """
 
     model: Identity
     guided: bool | None = None
+    timesteps: tuple[float, ...] = ()
     sensitivities: bool = False
     measures: bool = True
 
@@ -75,7 +77,7 @@ def automatic_choice(wanted: Wanted) -> Choice | None:
     calibrated = [(name, table) for name, table in there if not is_recorded(table)]
     weights = wanted.model.weights
     same = [one for one in calibrated if one[1].metadata.get("weights", weights) == weights]
-    own = None if wanted.sensitivities else find(wanted.model, bool(wanted.guided))
+    own = None if wanted.sensitivities else find(wanted.model, bool(wanted.guided), wanted.timesteps)
     found = same[0] if same else own
     if found is None and calibrated and not wanted.measures:
         found = calibrated[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,13 +34,22 @@ class Identity:
     weights: str
 
 
-def find(model: Identity, guided: bool) -> tuple[str, SensitivityTable] | None:
-    """Return the name and the table that the model's own runs have measured; one with guidance first.
+def find(
+    model: Identity, guided: bool, timesteps: Sequence[float] = ()
+) -> tuple[str, SensitivityTable] | None:
+    """Return the name and the table that the model's own runs have measured.
 
-    A run with guidance needs a table that knows both branches; one without can do with either.
+    A run with guidance needs a table that knows both branches; one without can do with either, and takes the
+    one that covers more of its `timesteps`, of two alike the one with guidance.
     """
-    found = {table.guided: (name, table) for name, table in _all_of(model)}
-    return found.get(True) or (None if guided else found.get(False))
+    fitting = [one for one in _all_of(model) if one[1].guided or not guided]
+
+    def lacking(one: tuple[str, SensitivityTable]) -> tuple[int, bool]:
+        modes = one[1].modes
+        covered = 0 if modes is None else int(modes.covers(timesteps).sum())
+        return len(timesteps) - covered, not one[1].guided
+
+    return min(reversed(fitting), key=lacking, default=None)
 
 
 def _all_of(model: Identity) -> Iterator[tuple[str, SensitivityTable]]:

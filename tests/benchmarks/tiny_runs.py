@@ -154,7 +154,7 @@ class _Kept:
     table: Any = None
     measures: bool = True
 
-    def find(self, guider: Any) -> None:
+    def find(self, guider: Any, timesteps: Any) -> None:
         """Find nothing."""
 
     def save(self, table: Any) -> tuple[str, Any]:

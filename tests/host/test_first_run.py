@@ -30,11 +30,13 @@ def unknown(host: Any, tmp_path: Path) -> Iterator[Path]:
 def half_step(host: Any) -> Callable[..., torch.Tensor]:
     """Sample a part of the steps as KSamplerAdvanced does."""
 
-    def run(model: Any, latent: dict, start: int, end: int, noise: bool, leftover: bool) -> dict:
+    def run(
+        model: Any, latent: dict, start: int, end: int, noise: bool, leftover: bool, cfg: float = 5.0
+    ) -> dict:
         node = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]()
         on_off = ("disable", "enable")
         return node.sample(
-            model, on_off[noise], 1, STEPS, 5.0, "euler", "simple", conditioning(2), conditioning(0), latent,
+            model, on_off[noise], 1, STEPS, cfg, "euler", "simple", conditioning(2), conditioning(0), latent,
             start, end, on_off[leftover],
         )[0]  # fmt: skip
 
@@ -153,6 +155,15 @@ def test_an_unguided_table_does_not_serve_guided_runs(wan, patch, sample, unknow
     for cfg in (1.0, 5.0):
         sample(patched, steps=STEPS, cfg=cfg)
         assert records(patched)[-1].nfe == STEPS // 2
+
+
+def test_a_second_stage_without_guidance_has_a_table_of_its_own(wan, patch, half_step, unknown):
+    """As of LTX-2: a part with guidance, then one at cfg 1 of sigmas that the first has not measured."""
+    patched = patch(wan, speed_up=2.0)
+    for _ in range(2):
+        half = half_step(patched, empty_latent(), 0, 10, noise=True, leftover=True)
+        half_step(patched, half, 10, STEPS, noise=False, leftover=False, cfg=1.0)
+    assert [one.nfe for one in records(patched)] == [10, 10, 5, 5] and len(tables(unknown)) == 2
 
 
 def test_noise_at_every_step_is_no_measurement(wan, patch, sample, unknown):
