@@ -14,6 +14,7 @@ from sencache.nodes.refusals import NotedTableError, problem, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "web").rglob("*.js"))
+CHOICES = ("quality", "balanced", "fast", "quick", "paper")  # presets
 PANEL_TEXT = re.compile(r'\btext\(\s*(?:\w+(?:\.\w+)* \? )?"(\w+)"(?: : "(\w+)")?')
 
 
@@ -82,9 +83,8 @@ def test_every_note_in_the_source_has_a_sentence_with_its_gaps():
 
 def test_every_text_that_a_panel_asks_for_is_there_and_none_is_left_over():
     asked = panel_texts_asked()
-    tips = {f"{name}_tip" for name in ("quality", "balanced", "fast", "embed", "unembed", "save")}
-    named_by_the_server = {"quality", "balanced", "fast"}
-    built = tips | named_by_the_server | {"embed", "unembed", "save"}
+    tips = {f"{name}_tip" for name in (*CHOICES, "embed", "unembed", "save")}
+    built = tips | set(CHOICES) | {"embed", "unembed", "save"}
     assert asked | built == set(texts()["en"]["panel"])
 
 

@@ -41,12 +41,8 @@ export function nodeAt(id) {
   return node;
 }
 
-/**
- * @param {Graph | null} graph
- * @param {number | null | undefined} id
- * @returns {Link | null}
- */
-function linkOf(graph, id) {
+/** @returns {Link | null} */
+function linkOf(/** @type {Graph | null} */ graph, /** @type {number | null | undefined} */ id) {
   if (!graph || id == null) return null;
   return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
 }
@@ -64,12 +60,8 @@ export function* targets(node, slot) {
   yield* followed(node.graph, node.outputs?.[slot]?.links ?? []);
 }
 
-/**
- * @param {Graph | null} graph
- * @param {number[]} links
- * @returns {Generator<[GraphNode, number]>}
- */
-function* followed(graph, links) {
+/** @returns {Generator<[GraphNode, number]>} */
+function* followed(/** @type {Graph | null} */ graph, /** @type {number[]} */ links) {
   for (const id of links) {
     const link = linkOf(graph, id);
     if (!graph || !link) continue;

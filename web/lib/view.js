@@ -43,9 +43,13 @@ export function make(tag, set = {}, children = []) {
   return element;
 }
 
+/** @type {(name: string, onclick: () => void) => HTMLElement} */
+export const button = (name, onclick) =>
+  make("button", { textContent: text(name), title: text(`${name}_tip`), onclick });
+
 /**
  * @typedef {{reuse: boolean, reason: string, score: number | null, missed?: number | null,
- *   expected?: number | null}} Cell its reason is a code; a computed one may tell what a forecast had missed
+ *   expected?: number | null}} Cell
  */
 
 /**
@@ -78,9 +82,8 @@ function hover(index, cell) {
   const action = text(cell.reuse ? "reused" : "computed");
   const said = text("cell", { n: index + 1, action, reason: reason(cell.reason) });
   const more = cell.score == null ? [] : [text("score", { s: cell.score.toFixed(4) })];
-  if (cell.missed != null) {
-    more.push(text("forecast", { missed: cell.missed.toFixed(4), expected: cell.expected?.toFixed(4) }));
-  }
+  const { missed, expected } = cell;
+  if (missed != null) more.push(text("forecast", { missed: missed.toFixed(4), expected: expected?.toFixed(4) }));
   return more.length ? `${said} (${more.join("; ")})` : said;
 }
 

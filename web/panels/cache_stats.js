@@ -5,8 +5,7 @@ import { text, told, visible } from "../lib/texts.js";
 import { chain, fillStrip, make, mount } from "../lib/view.js";
 
 /**
- * @typedef {{cells: import("../lib/view.js").Cell[], expected: number, node: string, notes: any[],
- *   summary: any}} Run
+ * @typedef {{cells: any[], expected: number, node: string, notes: any[], summary: any}} Run
  */
 
 /** @type {Map<string, {prompt: string, runs: Map<string, Run>}>} the last runs, by workflow and node */
@@ -16,7 +15,10 @@ const MOST_KEPT = 64;
 /** @type {WeakMap<GraphNode, () => void>} */
 const panels = new WeakMap();
 
-/** @param {any} data what the server says of a run, whichever workflow is shown */
+/** @returns {Run} */
+const begun = (node = "", expected = 0, /** @type {any[]} */ notes = []) => ({ cells: [], expected, node, notes, summary: null });
+
+/** @param {any} data what the server says of a run */
 export function tookStep(data) {
   for (const id of data.stats) {
     const key = `${data.workflow ?? root().id}/${id}`;
@@ -25,9 +27,7 @@ export function tookStep(data) {
     kept.delete(key);
     kept.set(key, held);
     let run = held.runs.get(data.node);
-    if (!run || data.from === 0) {
-      run = { cells: [], expected: data.expected, node: data.node, notes: data.notes ?? [], summary: null };
-    }
+    if (!run || data.from === 0) run = begun(data.node, data.expected, data.notes);
     held.runs.set(data.node, run);
     if (data.cells) {
       const cells = data.cells.map((/** @type {any[]} */ [reuse, score, reason]) => ({ reuse, score, reason }));
@@ -66,7 +66,7 @@ export function addCacheStatsPanel(node) {
     if ([...kept].some(([key, one]) => one.prompt === ran[0]?.prompt && !key.startsWith(`${root().id}/`))) return;
     if (!ran.length) return content.replaceChildren(...(output?.sencache_notes ?? []).map(told));
     const run = (/** @type {any} */ summary) =>
-      finish({ cells: [], expected: 0, node: String(summary.node_id), notes: [], summary }, summary);
+      finish(begun(String(summary.node_id)), summary);
     showRuns(content, ran.map(run));
   });
 }

@@ -1,4 +1,4 @@
-// The panel under SenCache Calibrate: how far it is, the curves so far, and the finished table put to use.
+// The panel under SenCache Calibrate: its cost, how far it is, the curves so far, the table put to use.
 
 import { app } from "../../../scripts/app.js";
 import { ask } from "../lib/ask.js";
@@ -6,7 +6,7 @@ import {
   alongModel, capture, everyNode, heldOf, nodeAt, originOf, root, setValues, valueOf,
 } from "../lib/graph.js";
 import { text } from "../lib/texts.js";
-import { chain, make, mount } from "../lib/view.js";
+import { button, chain, make, mount } from "../lib/view.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
 const PRESETS = {
@@ -19,7 +19,7 @@ const news = new Map();
 /** @type {WeakMap<GraphNode, (data: any) => void>} */
 const panels = new WeakMap();
 
-/** @param {any} data what the server says of a calibration, whichever workflow is shown */
+/** @param {any} data what the server says of a calibration */
 export function tookNews(data) {
   const key = `${data.workflow ?? root().id}/${data.node}`;
   news.set(key, { ...news.get(key), ...data });
@@ -38,11 +38,9 @@ export function addCalibratePanel(node) {
   const buttons = make("div", { className: "row" });
   const cost = make("div");
   const choices = Object.entries(PRESETS).map(([name, values]) =>
-    make("button", {
-      textContent: text(name), title: text(`${name}_tip`), onclick: () => {
-        setValues(node, values);
-        capture();
-      },
+    button(name, () => {
+      setValues(node, values);
+      capture();
     }),
   );
   progress.style.display = "none";
@@ -74,16 +72,13 @@ export function addCalibratePanel(node) {
   );
 }
 
-/**
- * Say what a calibration with the node's settings will cost, beside one of the artist's own videos.
- * @param {GraphNode} node
- */
+/** @param {GraphNode} node says what its settings cost, beside one of the artist's own videos */
 async function priced(node) {
   const source = originOf(node, "model");
   const sampler = source && [...alongModel(source)].find((one) => one !== node && valueOf(one, "sampler_name"));
-  const [steps, samples, sensitivities] = ["steps", "samples", "sensitivities"].map((name) => valueOf(node, name));
-  const video = sampler ? valueOf(sampler, "steps") : undefined;
-  const answer = await ask("cost", { steps, samples, sensitivities, video_steps: video ?? null });
+  const names = ["steps", "samples", "sensitivities"];
+  const asked = Object.fromEntries(names.map((name) => [name, valueOf(node, name)]));
+  const answer = await ask("cost", { ...asked, video_steps: (sampler && valueOf(sampler, "steps")) ?? null });
   return answer?.evaluations ? text("cost", answer) : "";
 }
 
@@ -106,10 +101,7 @@ function explained(data) {
   return said.join(" ");
 }
 
-/**
- * Draw both sensitivities over model time, each to its own height.
- * @param {Record<string, number[]>} curves
- */
+/** @param {Record<string, number[]>} curves both sensitivities over model time, each to its own height */
 function drawn({ timestep, latent_sensitivity, time_sensitivity }) {
   const span = timestep[0] - timestep[timestep.length - 1] || 1;
   const line = (/** @type {number[]} */ values, /** @type {string} */ look) => {

@@ -6,11 +6,11 @@ import {
   alongModel, beforeModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, valueOf, widgetOf,
 } from "../lib/graph.js";
 import { text, told, visible } from "../lib/texts.js";
-import { chain, fillStrip, make, mount } from "../lib/view.js";
+import { button, chain, fillStrip, make, mount } from "../lib/view.js";
 
-const PAUSE = 20; // milliseconds without a change before the server is asked
-const REST = 500; // milliseconds after which a moved slider is taken to have been let go
-const LOOK = 400; // milliseconds between looks at the graph: undo, paste and other nodes tell nobody
+const PAUSE = 20; // ms without a change before the server is asked
+const REST = 500; // ms after which a moved slider counts as let go
+const LOOK = 400; // ms between looks at the graph: undo, paste and other nodes tell nobody
 const AUTOMATIC = "automatic";
 const PAGE = Math.random().toString(36).slice(2); // tells this page's panels from another page's
 
@@ -29,23 +29,19 @@ class ModelPatchPanel {
   /** @param {GraphNode} node */
   constructor(node) {
     this.node = node;
-    this.asker = `${PAGE}/${made++}`; // the server works on the newest question of each
+    this.asker = `${PAGE}/${made++}`; // the newest question of each counts
     this.asked = "";
-    /** @type {any} the server's answer: undefined before the first, null where there is none */
+    /** @type {any} the server's answer: undefined before the first, null for none */
     this.plan = undefined;
     /** @type {number | null} the speed-up that the slider wishes for, until its epsilon is known */
     this.wish = null;
     /** @type {AbortController | null} */
     this.request = null;
     this.timer = 0;
-    this.dragged = 0; // a timer while the slider is moved: one move is one step for Undo
+    this.dragged = 0; // while the slider is moved: one step for Undo
     this.off = false; // muted or bypassed
     this.shown = ""; // what the buttons stand for
-    const choices = Object.entries(presets).map(([name, settings]) =>
-      make("button", {
-        textContent: text(name), title: text(`${name}_tip`), onclick: () => this.set(settings),
-      }),
-    );
+    const choices = Object.entries(presets).map(([name, settings]) => button(name, () => this.set(settings)));
     this.slider = make("input", {
       type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
       oninput: () => this.wished(), onpointerup: () => this.slider.blur(), // the keys are ComfyUI's again
@@ -231,8 +227,6 @@ class ModelPatchPanel {
     const state = JSON.stringify([held.length, table]);
     if (state === this.shown) return;
     this.shown = state;
-    const button = (/** @type {string} */ name, /** @type {() => void} */ onclick) =>
-      make("button", { textContent: text(name), title: text(`${name}_tip`), onclick });
     const found = held
       ? [button("save", () => void this.save()), button("unembed", () => this.unembed(table))]
       : table ? [button("embed", () => void this.embed(table))] : [];
@@ -271,14 +265,6 @@ class ModelPatchPanel {
     if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
   }
 
-  /**
-   * Take note that a run has measured the model that comes through here.
-   * @param {GraphNode} sampler
-   * @param {string} table
-   */
-  measured(sampler, table) {
-    if ([...alongModel(this.node)].includes(sampler)) this.executed({ table, source: "file" });
-  }
 }
 
 /** @param {unknown} name */
@@ -292,11 +278,12 @@ export function addModelPatchPanel(node) {
   return new ModelPatchPanel(node);
 }
 
-/** @param {any} data which sampler's model has a table now, in whichever workflow it runs */
-export function tookMeasured(data) {
-  const sampler = !data.workflow || data.workflow === root().id ? nodeAt(data.node) : null;
-  for (const node of sampler ? everyNode() : []) {
-    if (sampler) panels.get(node)?.measured(sampler, data.table);
+/** @param {any} data which sampler's model has a table now */
+export function tookMeasured({ workflow, node, table }) {
+  const sampler = !workflow || workflow === root().id ? nodeAt(node) : null;
+  for (const one of everyNode()) {
+    const panel = sampler && panels.get(one);
+    if (panel && [...alongModel(one)].includes(sampler)) panel.executed({ table, source: "file" });
   }
 }
 
