@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from sencache.caching.planning.points import step_weights
+from sencache.caching import tuned
+from sencache.caching.planning.points import amplification_of, step_weights
 from sencache.tests.toy_plans import POINTS, SIGMAS
 from sencache.tests.toy_runs import NOWHERE
 
@@ -36,3 +38,21 @@ def test_a_run_descends_where_progress_rises_from_step_to_step():
 
 def test_a_run_that_evaluates_once_a_step_arrives_at_every_step():
     assert POINTS.arrivals == tuple((sigma, 1000 * sigma) for sigma in SIGMAS)
+
+
+def test_a_change_in_a_direction_of_large_variance_is_stretched_by_the_rest_of_the_sampling():
+    """By hand: from pure noise the sampling makes variance 32 of variance 1; at the end nothing is left."""
+    signal, noise = np.array([0.0, 0.6, 1.0]), np.array([1.0, 0.8, 0.0])
+    factors = amplification_of(signal, noise, 32.0)
+    assert factors[0] == pytest.approx(math.sqrt(32)) and factors[2] == pytest.approx(1.0)
+    assert factors[1] == pytest.approx(math.sqrt(32 / (0.36 * 32 + 0.64)))
+    assert np.allclose(amplification_of(signal, noise, 1.0), 1.0)
+
+
+def test_samplers_with_a_gain_pull_small_errors_towards_another_clip(monkeypatch):
+    monkeypatch.setattr(tuned, "ANOTHER_CLIP", 0.8)
+    monkeypatch.setattr(tuned, "SAMPLER_PULL", 0.5)
+    euler, multistep = (replace(NOWHERE, error_gain=gain) for gain in (1.0, 4.0))
+    assert euler.amplified(0.0125) == 0.0125 and multistep.amplified(0.0125) == pytest.approx(0.1)  # 8 times
+    assert multistep.amplified(0.0) == 0.0 and multistep.amplified(0.9) == 0.9
+    assert multistep.amplified(math.inf) == math.inf
