@@ -159,7 +159,7 @@ def test_a_connected_calibration_wakes_the_panel_and_a_bypassed_one_is_not_asked
     workflow = with_calibration(demo_workflow(table="automatic", seed=seed(studio)), name, steps=6, samples=1)
     workflow["2"]["inputs"]["sensitivity"] = ["8", 0]
     studio.load(workflow, PATCHES)
-    studio.until(lambda: "No table is chosen yet" in studio.panel().inner_text())
+    studio.until(lambda: "No table of this model is known" in studio.panel().inner_text())
     history = studio.finished(studio.queue())
     computed = history["outputs"]["4"]["sencache"][0]["nfe"]
     studio.until(lambda: f"{name}.safetensors · 20 steps" in studio.panel().inner_text())
