@@ -33,6 +33,8 @@ class Measuring:
     recording: Recording = field(default_factory=Recording)
     _seen: dict[int, Hashable] = field(default_factory=dict)
     _shape: tuple[int, ...] = ()
+    _steps: int = 0
+    _masked: bool = False
     _on_device: Tensor | None = None
 
     @classmethod
@@ -40,7 +42,7 @@ class Measuring:
         cls, model_sampling: Any, noise: Tensor, steps: int, mask: Tensor | None, why_not: Obstacle | None
     ) -> Measuring:
         """Prepare to watch a run of about `steps` evaluations; `why_not` is why it is known not to serve."""
-        measuring = cls(model_sampling, spoiled=why_not)
+        measuring = cls(model_sampling, spoiled=why_not, _steps=steps, _masked=mask is not None)
         if why_not is None:
             try:
                 measuring.elements = chosen_elements(noise.shape, steps, mask)
@@ -89,11 +91,15 @@ class Measuring:
         x: Tensor,
         denoised: Sequence[Tensor],
     ) -> None:
-        if tuple(x.shape) != self._shape:
-            raise UnmeasurableError(Obstacle.SIZE_CHANGED)
+        first = not self._seen
         for slot, branch in enumerate(branches[:2]):
             if branch is not None and self._seen.setdefault(slot, branch) != branch:
                 raise UnmeasurableError(Obstacle.CONDS_CHANGED)
+        if first and tuple(x.shape) != self._shape and not self._masked:
+            self._shape = tuple(x.shape)  # a context window's, of which the first is measured
+            self.elements = chosen_elements(self._shape, self._steps)
+        if tuple(x.shape) != self._shape:
+            raise UnmeasurableError(Obstacle.SIZE_CHANGED)
         if branches[0] is None:
             raise UnmeasurableError(Obstacle.NO_POSITIVE)
         used = [one for one, branch in zip(denoised[:2], branches[:2], strict=False) if branch is not None]

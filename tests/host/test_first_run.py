@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 from host_inputs import conditioning, empty_latent, patch_inputs
+from random_models import ARCHITECTURES
 from tiny_models import sample as sample_clip
+from tiny_models import sampler_object
 
 STEPS = 20
 
@@ -304,6 +306,65 @@ def test_a_calibrated_table_of_the_same_weights_comes_first(wan, patch, sample, 
     patched = patch(wan)
     sample(patched, steps=6)
     assert records(patched)[-1].table_name == "tiny_wan.safetensors"
+
+
+FEATURED = (
+    "Wan 2.2 5B, image to video", "LTX-Video, image to video", "LTX-2 audio and video",
+    "LTX-2 audio and video, image to video", "CogVideoX 1.5 I2V", "HunyuanVideo", "Mochi", "Kandinsky 5",
+    "MiniMax H3", "Stable Video Diffusion", "Flux",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEATURED)
+def test_every_kind_of_latent_is_measured_exactly_and_then_planned(name, host, patch, unknown):
+    """Packed sound and video, start frames that a mask keeps, eps and v predictions."""
+    architecture = next(one for one in ARCHITECTURES if one.name == name)
+    if not architecture.available():
+        pytest.skip(f"this host has no {architecture.config_class}")
+    model = architecture.build()
+    patched = patch(model, speed_up=2.0)
+    plain, first, second = (scene(host, architecture, one) for one in (model, patched, patched))
+    assert all(torch.equal(*pair) for pair in zip(streams(plain), streams(first), strict=True))
+    measuring, planned = records(patched)
+    assert [note.code for note in measuring.notes] == ["measured"]
+    assert (measuring.nfe, planned.nfe) == (STEPS, STEPS // 2)
+    assert all(bool(torch.isfinite(one).all()) for one in streams(second)) and len(tables(unknown)) == 1
+
+
+def scene(host: Any, architecture: Any, model: Any) -> Any:
+    """Sample one clip as SamplerCustomAdvanced does; nested where the latent is."""
+    import comfy.sample
+    import comfy.samplers
+
+    latent = architecture.latent()
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(architecture.conditioning(2), architecture.conditioning(0))
+    guider.set_cfg(3.0)
+    sampling = model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", STEPS)
+    noise = comfy.sample.prepare_noise(latent["samples"], 5)
+    chosen, mask = sampler_object(host, architecture.sampler), latent.get("noise_mask")
+    return guider.sample(noise, latent["samples"], chosen, sigmas, mask, disable_pbar=True, seed=5)
+
+
+def streams(samples: Any) -> list[torch.Tensor]:
+    return list(samples.unbind()) if samples.is_nested else [samples]
+
+
+@pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform"])
+def test_only_context_windows_that_stay_are_measured(wan, patch, sample, unknown, schedule):
+    import comfy.context_windows as windows
+
+    windowed = wan.clone()
+    windowed.model_options["context_handler"] = windows.IndexListContextHandler(
+        context_schedule=windows.get_matching_context_schedule(schedule),
+        fuse_method=windows.get_matching_fuse_method("pyramid"), context_length=4, context_overlap=2, dim=2,
+    )  # fmt: skip
+    patched = patch(windowed)
+    assert torch.equal(sample(patched, steps=8), sample(windowed, steps=8))
+    stays = schedule == "standard_static"
+    assert codes(patched) == ["measured" if stays else "unmeasurable_conds_changed"]
+    assert len(tables(unknown)) == stays
 
 
 def test_inpainting_measures_where_it_samples(wan, patch, sample, unknown):
