@@ -22,7 +22,7 @@ def artist_workflow(
               "inputs": {"width": 96, "height": 96, "length": 29, "batch_size": 1}},
         "5": {"class_type": "SenCacheCalibrate", "inputs": {
             **sampling, "model": model, "latent": latent, "steps": calibration_steps, "sampler": "euler",
-            "samples": samples, "seed": 0, "table_name": table_name}},
+            "samples": samples, "seed": 0, "table_name": table_name, "sensitivities": "every step"}},
         "6": {"class_type": "SenCacheModelPatch", "inputs": {
             "model": model, "sensitivity": ["5", 0], **patch_inputs(**patch)}},
         "7": {"class_type": "KSampler", "inputs": {
