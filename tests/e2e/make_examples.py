@@ -26,6 +26,7 @@ from examples_demo import Example  # noqa: E402
 from examples_models import examples  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
+from workflows import numbered  # noqa: E402
 
 FOLDER = ROOT / "example_workflows"
 LAY_OUT = """([columns, names, note, title]) => {
@@ -83,19 +84,6 @@ FIT = """() => {
 }"""
 
 
-def numbered(example: Example) -> dict[str, Any]:
-    """Return the prompt with numbers for names, as the frontend likes them."""
-    ids = {name: str(index + 1) for index, name in enumerate(example.prompt)}
-
-    def value(given: Any) -> Any:
-        return [ids[given[0]], given[1]] if isinstance(given, list) else given
-
-    return {
-        ids[name]: {**node, "inputs": {key: value(given) for key, given in node["inputs"].items()}}
-        for name, node in example.prompt.items()
-    }
-
-
 def cleaned(value: Any) -> Any:
     """Leave out what the frontend fills in by itself."""
     if isinstance(value, list):
@@ -122,7 +110,7 @@ def make(studio: Studio, example: Example, run: bool) -> None:
     """Write one workflow and its thumbnail; the demo model's are run first."""
     pretend_models(studio.server, example)
     studio.open()  # ComfyUI would show the pictures of the workflow before
-    studio.load(numbered(example))
+    studio.load(numbered(example.prompt))
     names = list(example.prompt)
     studio.page.evaluate(LAY_OUT, [example.columns, names, example.note, "About this workflow"])
     studio.page.evaluate(FIT)

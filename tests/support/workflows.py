@@ -1,4 +1,4 @@
-"""The artist's workflow in API format: load, calibrate, patch, sample, look at what was reused."""
+"""The artist's workflow in API format: load, calibrate, patch, sample, look; and numbers for named nodes."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def artist_workflow(
             "latent_image": latent, "denoise": 1.0}},
         "8": {"class_type": "SenCacheStats", "inputs": {"model": ["6", 0], "samples": ["7", 0]}},
     }  # fmt: skip
+
+
+def numbered(prompt: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return a prompt with numbers for its nodes' names, as the frontend likes them."""
+    ids = {name: str(index + 1) for index, name in enumerate(prompt)}
+
+    def value(given: Any) -> Any:
+        return [ids[given[0]], given[1]] if isinstance(given, list) else given
+
+    return {
+        ids[name]: {**node, "inputs": {key: value(given) for key, given in node["inputs"].items()}}
+        for name, node in prompt.items()
+    }
