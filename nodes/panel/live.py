@@ -1,4 +1,7 @@
-"""Tells the browser that queued a prompt what its sampler or calibration does; to nobody else anything."""
+"""Tells the browser that queued a prompt what its sampler or calibration does.
+
+Others hear only that there is a new table, without a word about which: their plans may count on it too.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +50,10 @@ class Listener:
 
 
 def tell_measured(table: str) -> None:
-    """Tell the browser that the running sampler's model has a table now."""
-    listener = Listener.find()
+    """Tell every browser that there is a new table, and the one that queued whose and which it is."""
+    server, listener = getattr(PromptServer, "instance", None), Listener.find()
+    if server is not None:
+        server.send_sync(MEASURED_EVENT, {})
     if listener is not None:
         listener.send(MEASURED_EVENT, {"table": table})
 

@@ -65,9 +65,7 @@ export function addCacheStatsPanel(node) {
     // ComfyUI hands this on to the node of that id in whichever workflow is shown.
     if ([...kept].some(([key, one]) => one.prompt === ran[0]?.prompt && !key.startsWith(`${root().id}/`))) return;
     if (!ran.length) return content.replaceChildren(...(output?.sencache_notes ?? []).map(told));
-    const run = (/** @type {any} */ summary) =>
-      finish(begun(String(summary.node_id)), summary);
-    showRuns(content, ran.map(run));
+    showRuns(content, ran.map((/** @type {any} */ one) => finish(begun(String(one.node_id)), one)));
   });
 }
 

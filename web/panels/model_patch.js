@@ -264,7 +264,6 @@ class ModelPatchPanel {
     this.asked = ""; // the file may be new
     if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
   }
-
 }
 
 /** @param {unknown} name */
@@ -278,12 +277,13 @@ export function addModelPatchPanel(node) {
   return new ModelPatchPanel(node);
 }
 
-/** @param {any} data which sampler's model has a table now */
+/** @param {any} data whose model has a table now; empty if another page's */
 export function tookMeasured({ workflow, node, table }) {
-  const sampler = !workflow || workflow === root().id ? nodeAt(node) : null;
+  const sampler = node && (!workflow || workflow === root().id) ? nodeAt(node) : null;
   for (const one of everyNode()) {
-    const panel = sampler && panels.get(one);
-    if (panel && [...alongModel(one)].includes(sampler)) panel.executed({ table, source: "file" });
+    const panel = panels.get(one);
+    const mine = panel && sampler && [...alongModel(one)].includes(sampler);
+    panel?.executed(mine && { table, source: "file" });
   }
 }
 
