@@ -95,6 +95,11 @@ class SensitivityTable:
         return len(next(iter(self.rows.values())))
 
     @property
+    def samples_in_words(self) -> str:
+        """The number of calibration samples as pictures and reports write it."""
+        return f"{self.num_samples} sample{'' if self.num_samples == 1 else 's'}"
+
+    @property
     def has_sensitivities(self) -> bool:
         """Whether the sensitivities to latent and time were measured, which only a calibration does."""
         return all(name in self.rows for name in SENSITIVITY_ROWS)

@@ -32,7 +32,7 @@ def expectations(run: CalibrationRun, table: SensitivityTable) -> str:
 def as_text(table: SensitivityTable, target: SaveTarget, evaluations: int, resumed: int) -> str:
     """Say what was measured, and where it was saved."""
     lines = [
-        f"Measured {table.metadata['model']} from {table.metadata['source']}: {table.num_samples} samples at "
+        f"Measured {table.metadata['model']} from {table.metadata['source']}: {table.samples_in_words} at "
         f"{len(table.timestep)} timesteps, {evaluations} evaluations.",
         f"Saved as {target.name} in models/{FOLDER}; SenCache Model Patch finds it there.",
     ]

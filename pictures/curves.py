@@ -21,7 +21,7 @@ def draw_table(table: SensitivityTable, title: str) -> Image.Image:
     picture, pen = new_canvas(WIDTH, HEIGHT)
     write(pen, (24, 12), title, 15)
     times = table.timestep.tolist()
-    write(pen, (WIDTH - 16, 16), f"{table.num_samples} samples, {len(times)} timesteps", 11, FAINT, "ra")
+    write(pen, (WIDTH - 16, 16), f"{table.samples_in_words}, {len(times)} timesteps", 11, FAINT, "ra")
     for index, (name, label) in enumerate(PANELS):
         column, line = index % 2, index // 2
         left, top = 64 + column * 372, 68 + line * 204

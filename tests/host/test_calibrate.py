@@ -164,6 +164,7 @@ def test_the_text_says_what_to_expect(calibrate, wan, patch, sample, records):
     import re
 
     table, _, text = calibrate(steps=20, samples=1).args
+    assert ": 1 sample at " in text
     expected = int(re.search(r"epsilon 0\.05: (\d+) ", text).group(1))
     patched = patch(wan, sensitivity=table, epsilon=0.05)
     sample(patched, steps=20, seed=3)
