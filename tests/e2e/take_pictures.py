@@ -36,7 +36,7 @@ PATCH, STATS, CALIBRATE = "2", "4", "8"
 
 def lay_out(studio: Studio) -> None:
     """Load the workflow into the real frontend and place its nodes."""
-    workflow = with_calibration(demo_workflow(steps=STEPS), NAME, steps=STEPS, samples=4)
+    workflow = with_calibration(demo_workflow(steps=STEPS), NAME, steps=24, samples=1)  # as it is dropped in
     del workflow["5"]
     studio.load(workflow, PLACES)
     studio.page.evaluate(
@@ -94,7 +94,7 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             studio = Studio(browser, server, False, Path(base))
-            studio.page.set_viewport_size({"width": 1720, "height": 1060})
+            studio.page.set_viewport_size({"width": 1720, "height": 1180})
             lay_out(studio)
             before = studio.queue()
             save_strip(studio)
@@ -109,7 +109,6 @@ def main() -> None:
             for node, name in nodes.items():
                 cut_out(studio, node).save(HELP / f"{name}.jpg", quality=85)
             save_host_picture(studio, history, STATS, "cache_stats.png")
-            save_host_picture(studio, history, CALIBRATE, "sensitivity.png")
             browser.close()
         print("\n".join([history["outputs"][STATS]["text"][0], *studio.problems]))
 
