@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,30 @@ def whys(model: Any) -> list[str]:
     return [note.values.get("why", "") for note in model.get_attachment("sencache").records[-1].notes]
 
 
+def test_a_table_of_somebody_else_under_our_name_stays(wan, patch, sample, measured):
+    kept = rewritten(measured, measured, weights="0" * 16)
+    patched = patch(wan, speed_up=2.0)
+    for _ in range(2):
+        sample(patched, steps=STEPS)
+    assert measured.read_bytes() == kept
+    assert [one.nfe for one in patched.get_attachment("sencache").records] == [STEPS, STEPS // 2]
+
+
+def test_a_damaged_table_is_measured_anew_in_its_place(wan, patch, sample, measured):
+    whole = measured.read_bytes()
+    measured.write_bytes(whole[:-1])
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and measured.read_bytes() == whole
+
+
+def test_a_measured_table_that_says_odd_things_is_passed_over(wan, patch, sample, measured):
+    rewritten(measured, measured, cfg="nan")
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and len(list(measured.parent.glob("*.safetensors"))) == 2
+
+
 def test_the_tables_deleted_with_their_folder_while_the_server_runs(wan, patch, sample, measured):
     from sencache.nodes.tables import files as table_files
 
@@ -59,9 +85,79 @@ def test_the_tables_deleted_with_their_folder_while_the_server_runs(wan, patch, 
     assert codes(patched)[-1] == "measured" and measured.exists()
 
 
+def test_a_folder_that_leads_elsewhere_is_not_written_to(wan, patch, sample, folder, tmp_path):
+    """Its tables would never be found: what lies outside the table folders is not read."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(elsewhere)
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured_not_saved" and "a link" in whys(patched)[-1]
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_lock_that_leads_elsewhere_is_not_followed(wan, patch, sample, folder, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("of somebody")
+    folder.mkdir(parents=True)
+    (folder / ".lock").symlink_to(text)
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured_not_saved" and "a link" in whys(patched)[-1]
+    assert text.read_text() == "of somebody"
+
+
 def test_a_file_whose_name_is_no_text_changes_nothing(wan, patch, sample, measured):
     from sencache.nodes.model_patch import SenCacheModelPatch
 
     before = SenCacheModelPatch.fingerprint_inputs(**patch_inputs())
     shutil.copy(measured, os.fsencode(measured.parent) + b"/\xff.safetensors")
     assert SenCacheModelPatch.fingerprint_inputs(**patch_inputs()) != before
+
+
+def test_a_dangling_link_does_not_keep_the_store_from_its_bound(wan, patch, sample, measured, monkeypatch):
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 3)
+    for number in range(6):
+        rewritten(measured, measured.with_name(f"other {number}.safetensors"), weights=f"{number:016}")
+    (measured.parent / "gone.safetensors").symlink_to(measured.parent / "nothing")
+    measured.unlink()
+    sample(patch(wan), steps=STEPS)
+    assert len([path for path in measured.parent.glob("*.safetensors") if path.exists()]) == 3
+
+
+def test_files_of_others_do_not_crowd_out_what_was_measured(wan, patch, sample, measured, monkeypatch):
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 3)
+    kept = measured.with_name("kept.safetensors")
+    rewritten(measured, kept, weights="0" * 16)
+    for number in range(4):
+        (measured.parent / f"note {number}.safetensors").write_text("no table")
+    measured.unlink()
+    sample(patch(wan), steps=STEPS)
+    assert kept.exists() and measured.exists() and len(list(measured.parent.glob("note *"))) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_a_full_store_does_not_hold_a_run_up(wan, patch, sample, measured, monkeypatch):
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 1)
+    pipe, read = measured.parent / "pipe.safetensors", []
+
+    def wait_for_a_reader() -> None:
+        with pipe.open("wb"):
+            read.append(time.monotonic())
+
+    os.mkfifo(pipe)
+    measured.unlink()
+    writer = threading.Thread(target=wait_for_a_reader)
+    writer.start()
+    sample(patch(wan), steps=STEPS)
+    ended = time.monotonic()
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
+    assert read[0] >= ended and measured.exists()
