@@ -105,7 +105,8 @@ class SenCacheModelPatch(io.ComfyNode):
             stamps = [f"{path}:{(stat := path.stat()).st_mtime_ns}:{stat.st_size}" for path in paths]
         except (TableError, OSError) as error:
             stamps = [str(error)]
-        return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
+        stamped = "\n".join(stamps).encode("utf-8", "surrogatepass")  # a file's name may be no valid text
+        return hashlib.sha256(stamped).hexdigest()
 
     @classmethod
     def validate_inputs(

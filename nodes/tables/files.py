@@ -41,7 +41,11 @@ def register_folders() -> None:
 
 def names() -> list[str]:
     """Return the names of all table files, as the node's list shows them."""
-    return folder_paths.get_filename_list(FOLDER)
+    try:
+        return folder_paths.get_filename_list(FOLDER)
+    except FileNotFoundError:  # a folder that the host remembers has been deleted since
+        folder_paths.filename_list_cache.pop(FOLDER, None)
+        return folder_paths.get_filename_list(FOLDER)
 
 
 def path_of(name: str) -> Path:

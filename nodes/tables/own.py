@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,12 @@ from ...calibration.joining import joined
 from ...calibration.recording import is_recorded
 from ...calibration.rounding import rounded
 from ...calibration.table import SensitivityTable, TableError
+from ..host.table_sampling import number_of
 from . import files as table_files
 from .files import EXTENSION, FOLDER
 
 SUBFOLDER = "measured"
+LOCK = ".lock"
 MOST_FILES = 64
 SECONDS_TO_WAIT = 10.0  # for another server that writes here
 _UNUSUAL = re.compile(r"[^A-Za-z0-9.()+-]+")
@@ -53,10 +56,17 @@ def find(
 
 
 def _all_of(model: Identity) -> Iterator[tuple[str, SensitivityTable]]:
-    """Yield the model's own tables, the newest last."""
+    """Yield the model's own tables, the newest last; what no run can have written is passed over."""
     for name, table in reversed(list(table_files.of_architecture(model.fingerprint))):
-        if is_recorded(table) and table.metadata.get("weights") == model.weights:
+        if is_recorded(table) and table.metadata.get("weights") == model.weights and _usable(table):
             yield name, table
+
+
+def _usable(table: SensitivityTable) -> bool:
+    with contextlib.suppress(TableError):
+        number_of(table, "cfg", 1.0, low=0.0)
+        return table.modes is not None
+    return False
 
 
 def save(table: SensitivityTable) -> tuple[str, SensitivityTable]:
@@ -64,9 +74,8 @@ def save(table: SensitivityTable) -> tuple[str, SensitivityTable]:
 
     Raises OSError where the disk refuses, and TableError for a table that can't be written.
     """
-    folder = Path(folder_paths.get_folder_paths(FOLDER)[0]) / SUBFOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", timeout=SECONDS_TO_WAIT)
+    folder = _folder()
+    lock = filelock.FileLock(folder / LOCK, timeout=SECONDS_TO_WAIT)
     try:
         with lock:
             return _save(table, folder)
@@ -74,11 +83,26 @@ def save(table: SensitivityTable) -> tuple[str, SensitivityTable]:
         raise OSError(None, "another server is writing there") from error
 
 
+def _folder() -> Path:
+    """Return the folder of measured tables, made if need be; raises OSError where it leads elsewhere.
+
+    What lies outside the table folders is not read, so a table written there would never be found.
+    """
+    root = Path(folder_paths.get_folder_paths(FOLDER)[0])
+    folder = root / SUBFOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise OSError(None, f"the folder '{SUBFOLDER}' is a link to outside of the table folder")
+    if (folder / LOCK).is_symlink():  # some versions of filelock would empty the file that it leads to
+        raise OSError(None, f"'{SUBFOLDER}/{LOCK}' is a link")
+    return folder
+
+
 def _save(table: SensitivityTable, folder: Path) -> tuple[str, SensitivityTable]:
     meta = table.metadata
     model = Identity(meta["fingerprint"], meta["weights"])
     earlier = [(name, one) for name, one in _all_of(model) if one.guided is table.guided]
-    path, whole = folder / _file_name(table), table
+    path, whole = _free(folder, table), table
     for name, held in earlier[-1:]:
         path, whole = table_files.path_of(name), joined(held, table)
         if whole is held:
@@ -89,20 +113,41 @@ def _save(table: SensitivityTable, folder: Path) -> tuple[str, SensitivityTable]
     return os.path.join(SUBFOLDER, path.name), whole
 
 
-def _file_name(table: SensitivityTable) -> str:
-    """Name a table after its model's file, or its class, and its weights."""
+def _free(folder: Path, table: SensitivityTable) -> Path:
+    """Return where a table goes that continues no other: over no whole table, whoever put it there."""
+    paths = (folder / _file_name(table, number) for number in itertools.count(1))
+    return next(path for path in paths if _whole(path) is None)
+
+
+def _whole(path: Path) -> SensitivityTable | None:
+    """Load a table, None where there is none; a pipe is not even opened, which might wait for ever."""
+    with contextlib.suppress(TableError, OSError):
+        return tables.load(path) if path.is_file() else None
+    return None
+
+
+def _file_name(table: SensitivityTable, number: int = 1) -> str:
+    """Name a table after its model's file, or its class, and its weights; numbered from the second on."""
     meta = table.metadata
     stem = Path(meta.get("file", "")).stem or meta.get("model", "model").split(" (")[0]
     readable = _UNUSUAL.sub("_", stem).strip("_.")[:60] or "model"
-    return f"{readable} {meta['weights'][:8]}{'' if table.guided else ' cfg 1'}{EXTENSION}"
+    which = "" if number == 1 else f" ({number})"
+    return f"{readable} {meta['weights'][:8]}{'' if table.guided else ' cfg 1'}{which}{EXTENSION}"
 
 
 def _prune(folder: Path, newest: Path) -> None:
-    """Delete the oldest measured tables beyond the most that are kept; calibrated ones lie elsewhere."""
+    """Delete the oldest measured tables beyond the most that are kept; what else lies there is left alone."""
     with contextlib.suppress(OSError):
-        held = sorted(folder.glob(f"*{EXTENSION}"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in held[MOST_FILES:]:
-            if path != newest:
-                with contextlib.suppress(OSError, TableError):
-                    if is_recorded(tables.load(path)):
-                        os.unlink(path)
+        paths = list(folder.glob(f"*{EXTENSION}"))
+        if len(paths) <= MOST_FILES:
+            return
+        ours = [path for path in paths if path != newest and not path.is_symlink() and _is_measured(path)]
+        ours.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in ours[MOST_FILES - 1 :]:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _is_measured(path: Path) -> bool:
+    table = _whole(path)
+    return table is not None and is_recorded(table)

@@ -31,13 +31,15 @@ sys.modules["sencache"] = package
 
 import hostile  # noqa: E402 - its folder has just been put on the path
 import hostile_files  # noqa: E402
+import hostile_store  # noqa: E402
 from comfy_host import start_host  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 SEED = 20261124
 SHARES = {
-    "damaged table files": 0.4, "embedded tables": 0.15, "research archives": 0.1, "names": 0.2,
-    "inputs of Model Patch": 0.1, "the panel's questions": 0.02, "workflows": 0.03,
+    "damaged table files": 0.38, "the folder of measured tables": 0.02, "embedded tables": 0.15,
+    "research archives": 0.1, "names": 0.2, "inputs of Model Patch": 0.1, "the panel's questions": 0.02,
+    "workflows": 0.03,
 }  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def kinds(nodes: Any, folder: Path) -> dict[str, Callable[[random.Random], str]]
 
     return {
         "damaged table files": hostile_files.damaged_tables(folder),
+        "the folder of measured tables": hostile_store.answers(nodes, model, folder / "store"),
         "embedded tables": hostile_files.embedded_texts(),
         "research archives": hostile_files.archives(folder),
         "names": lambda rng: hostile.answer_to_name(hostile.name(rng)),
@@ -63,6 +66,7 @@ def kinds(nodes: Any, folder: Path) -> dict[str, Callable[[random.Random], str]]
 
 def register(nodes: Any) -> None:
     """Put our nodes and folders where a pack's are, and the tests' prompts; the host's log is kept short."""
+    import comfy.utils
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
     from sencache.nodes.model_patch import SenCacheModelPatch
@@ -73,6 +77,7 @@ def register(nodes: Any) -> None:
     for node in (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, TinyPrompt):
         nodes.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
     logging.disable(logging.ERROR)
+    comfy.utils.PROGRESS_BAR_ENABLED = False
 
 
 def main() -> None:

@@ -1,0 +1,177 @@
+"""Strange things in the folder of measured tables: the run goes on, and nothing of anybody is lost.
+
+`python tests/survival/fuzz.py` tries two thousand such folders.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hostile_store
+import pytest
+from host_inputs import patch_inputs
+
+STEPS = 6
+SEED = 20261124
+
+
+@pytest.fixture
+def folder(host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only table folder there is, below one that tests may put other things into; it is made by a run."""
+    import folder_paths
+
+    places = ([str(tmp_path / "tables")], {".safetensors"})
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "sencache", places)
+    return tmp_path / "tables" / "measured"
+
+
+@pytest.fixture
+def measured(wan: Any, patch: Any, sample: Any, folder: Path) -> Path:
+    """The model's own table, as a run has just measured it."""
+    sample(patch(wan), steps=STEPS)
+    (path,) = folder.glob("*.safetensors")
+    return path
+
+
+def rewritten(path: Path, target: Path, **metadata: str) -> bytes:
+    """Write a table under another name with other metadata; return its bytes."""
+    from sencache.calibration.table import load, save
+
+    table = load(path)
+    save(replace(table, metadata={**table.metadata, **metadata}), target)
+    return target.read_bytes()
+
+
+def codes(model: Any) -> list[str]:
+    return [note.code for note in model.get_attachment("sencache").records[-1].notes]
+
+
+def whys(model: Any) -> list[str]:
+    return [note.values.get("why", "") for note in model.get_attachment("sencache").records[-1].notes]
+
+
+def test_whatever_lies_there_a_run_succeeds_and_nothing_is_lost(host, wan, tmp_path):
+    rng, answer = random.Random(SEED), hostile_store.answers(host, wan, tmp_path / "store")
+    told = Counter(answer(rng) for _ in range(150))
+    assert told["accepted"] > 75 and told["refused"] > 15, told
+
+
+def test_a_table_of_somebody_else_under_our_name_stays(wan, patch, sample, measured):
+    kept = rewritten(measured, measured, weights="0" * 16)
+    patched = patch(wan, speed_up=2.0)
+    for _ in range(2):
+        sample(patched, steps=STEPS)
+    assert measured.read_bytes() == kept
+    assert [one.nfe for one in patched.get_attachment("sencache").records] == [STEPS, STEPS // 2]
+
+
+def test_a_damaged_table_is_measured_anew_in_its_place(wan, patch, sample, measured):
+    whole = measured.read_bytes()
+    measured.write_bytes(whole[:-1])
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and measured.read_bytes() == whole
+
+
+def test_a_measured_table_that_says_odd_things_is_passed_over(wan, patch, sample, measured):
+    rewritten(measured, measured, cfg="nan")
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and len(list(measured.parent.glob("*.safetensors"))) == 2
+
+
+def test_the_tables_deleted_with_their_folder_while_the_server_runs(wan, patch, sample, measured):
+    from sencache.nodes.tables import files as table_files
+
+    assert len(table_files.names()) == 1
+    shutil.rmtree(measured.parent.parent)
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and measured.exists()
+
+
+def test_a_folder_that_leads_elsewhere_is_not_written_to(wan, patch, sample, folder, tmp_path):
+    """Its tables would never be found: what lies outside the table folders is not read."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(elsewhere)
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured_not_saved" and "a link" in whys(patched)[-1]
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_lock_that_leads_elsewhere_is_not_followed(wan, patch, sample, folder, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("of somebody")
+    folder.mkdir(parents=True)
+    (folder / ".lock").symlink_to(text)
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured_not_saved" and "a link" in whys(patched)[-1]
+    assert text.read_text() == "of somebody"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_file_whose_name_is_no_text_changes_nothing(wan, patch, sample, measured):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    before = SenCacheModelPatch.fingerprint_inputs(**patch_inputs())
+    shutil.copy(measured, os.fsencode(measured.parent) + b"/\xff.safetensors")
+    assert SenCacheModelPatch.fingerprint_inputs(**patch_inputs()) != before
+
+
+def test_a_dangling_link_does_not_keep_the_store_from_its_bound(wan, patch, sample, measured, monkeypatch):
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 3)
+    for number in range(6):
+        rewritten(measured, measured.with_name(f"other {number}.safetensors"), weights=f"{number:016}")
+    (measured.parent / "gone.safetensors").symlink_to(measured.parent / "nothing")
+    measured.unlink()
+    sample(patch(wan), steps=STEPS)
+    assert len([path for path in measured.parent.glob("*.safetensors") if path.exists()]) == 3
+
+
+def test_files_of_others_do_not_crowd_out_what_was_measured(wan, patch, sample, measured, monkeypatch):
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 3)
+    kept = measured.with_name("kept.safetensors")
+    rewritten(measured, kept, weights="0" * 16)
+    for number in range(4):
+        (measured.parent / f"note {number}.safetensors").write_text("no table")
+    measured.unlink()
+    sample(patch(wan), steps=STEPS)
+    assert kept.exists() and measured.exists() and len(list(measured.parent.glob("note *"))) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_a_full_store_does_not_hold_a_run_up(wan, patch, sample, measured, monkeypatch):
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 1)
+    pipe, read = measured.parent / "pipe.safetensors", []
+
+    def wait_for_a_reader() -> None:
+        with pipe.open("wb"):
+            read.append(time.monotonic())
+
+    os.mkfifo(pipe)
+    measured.unlink()
+    writer = threading.Thread(target=wait_for_a_reader)
+    writer.start()
+    sample(patch(wan), steps=STEPS)
+    ended = time.monotonic()
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
+    assert read[0] >= ended and measured.exists()
