@@ -75,7 +75,8 @@ class RunRecord:
         """
         checks = [one.forecast for one in self.evaluations if one.forecast is not None]
         missed, expected = sum(one.missed**2 for one in checks), sum(one.expected**2 for one in checks)
-        return math.sqrt(missed / expected) if len(checks) > 1 and expected > 0 else None
+        told = len(checks) > 1 and expected > 0 and math.isfinite(missed)  # a broken latent tells nothing
+        return math.sqrt(missed / expected) if told else None
 
     @property
     def times_fewer(self) -> str:

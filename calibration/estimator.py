@@ -16,6 +16,7 @@ from .table import SensitivityTable, TableError, merge
 Denoise = Callable[[Tensor, float], Tensor]
 """The raw network output `[B, ...]` for a latent `[B, ...]` in model-input space and a model time."""
 
+CLOSE = 1e-5  # of the first model time: rounding alone moves a second look at one sigma that far
 EXTRA_EVALUATIONS = 2
 
 
@@ -92,13 +93,16 @@ class TrajectoryProbe:
                 "the sampler changes the latent's size on its way, so its steps can't be compared; "
                 "measure with another sampler"
             )
-        while self._outputs and self._outputs[-1][0] <= timestep:
+        close = CLOSE * abs(self._outputs[0][0]) if self._outputs else 0.0
+        while self._outputs and self._outputs[-1][0] - close <= timestep:
             del self._outputs[-1]
         branches = [output] if negative is None else [output, negative]
         self._outputs.append((timestep, [sketch(one) for one in branches]))
         point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
         previous = self._previous
-        moves_on = previous is not None and point.timestep < previous.timestep < self._last_knot()
+        moves_on = previous is not None and (
+            point.timestep + close < previous.timestep < self._last_knot() - close
+        )
         if previous is not None and moves_on and self.due(previous.sigma):
             measured = measure(self.denoise, previous, point)
             self._rows.append({name: row.cpu() for name, row in measured.items()})

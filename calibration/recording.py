@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .checks import MAX_KNOTS, TableError
-from .estimator import sample_rms
+from .estimator import CLOSE, sample_rms
 from .modes import from_outputs
 from .table import SensitivityTable
 
@@ -100,7 +100,8 @@ class Recording:
 
     def add(self, sketch: Sketch) -> None:
         """Take in an evaluation; raises UnmeasurableError for one of another size than the others."""
-        while self._held and self._held[-1].timestep <= sketch.timestep:
+        close = CLOSE * abs(self._held[0].timestep) if self._held else 0.0
+        while self._held and self._held[-1].timestep - close <= sketch.timestep:
             del self._held[-1]
         if self._held and self._held[0].x.shape != sketch.x.shape:
             raise UnmeasurableError(Obstacle.SIZE_CHANGED)

@@ -31,6 +31,7 @@ class FirstRun:
     guider: Any
     sampler: Any
     sigmas: Tensor
+    planned: bool  # by a table that has measured a part
 
     @classmethod
     def begin(
@@ -49,7 +50,7 @@ class FirstRun:
             return None
         sampling = prepared.model_sampling
         measuring = Measuring.begin(sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
-        return cls(config, source, measuring, guider, sampler, sigmas.clone())
+        return cls(config, source, measuring, guider, sampler, sigmas.clone(), prepared.policy.stores)
 
     def finish(self, complete: bool) -> tuple[Note, ...]:
         """Save the table of a complete run; return what a person should know. Nothing is raised."""
@@ -76,7 +77,7 @@ class FirstRun:
         run = expected(self.config, table, self.guider, self.sampler, self.sigmas)
         tell_measured(table_name)
         values = {"table": table_name, "nfe": run.nfe, "total": len(run.decisions)}
-        return Note("measured", values)
+        return Note("measured_rest" if self.planned else "measured", values)
 
 
 def _unmeasurable(why: Obstacle) -> Note:

@@ -66,12 +66,18 @@ def weights_digest(model: Any) -> str:
     """
     hashed = hashlib.sha256()
     network = model.model.diffusion_model
-    parameters = sorted(network.named_parameters())  # a state dict of packed weights may hold stand-ins
-    for name, value in parameters[:: max(1, len(parameters) // SAMPLED)]:
-        hashed.update(name.encode())
+    # a state dict of packed weights may hold stand-ins
+    parameters = sorted((_uncompiled(name), name, value) for name, value in network.named_parameters())
+    for plain, name, value in parameters[:: max(1, len(parameters) // SAMPLED)]:
+        hashed.update(plain.encode())
         kept = model.backup.get(f"diffusion_model.{name}")
         hashed.update(_beginning(value if kept is None else kept.weight))
     return hashed.hexdigest()[:16]
+
+
+def _uncompiled(name: str) -> str:
+    """Name a weight as before torch.compile, which wraps single blocks only while the model is loaded."""
+    return name.replace("_orig_mod.", "")
 
 
 def loras_digest(model: Any) -> str:
@@ -96,7 +102,7 @@ def _beginning(tensor: Tensor) -> bytes:
     """Return a tensor's first numbers; its shape where it holds none, as weights that wait to be loaded."""
     try:
         return bytes(tensor.detach().flatten()[:64].float().cpu().numpy().tobytes())
-    except (NotImplementedError, RuntimeError):
+    except Exception:  # another pack's tensor may refuse anything, and its run is not to be stopped by that
         return str(tuple(tensor.shape)).encode()
 
 

@@ -78,22 +78,27 @@ def automatic_choice(wanted: Wanted) -> Choice | None:
     weights = wanted.model.weights
     same = [one for one in calibrated if one[1].metadata.get("weights", weights) == weights]
     own = None if wanted.sensitivities else find(wanted.model, bool(wanted.guided), wanted.timesteps)
-    found = same[0] if same else own
+    fitting = [one for one in same if one[1].guided or not wanted.guided]
+    found = next(iter(fitting), own) or next(iter(same), None)
     if found is None and calibrated and not wanted.measures:
         found = calibrated[0]
     return None if found is None else Choice(found[1], found[0], FILE)
 
 
 def measured_of_file(name: str) -> Choice | None:
-    """Return what runs have measured of the model in a file of this name, as far as a name can tell."""
-    stem = Path(name).stem
+    """Return what runs have measured of the model in a file of this name, as far as a name can tell.
+
+    Of several a table with guidance, which serves every run.
+    """
+    stem, found = Path(name).stem, None
     for listed in table_files.names():
         if Path(listed).parent.name == SUBFOLDER:
             with contextlib.suppress(TableError):
                 table = table_files.CACHE.load(table_files.path_of(listed))
-                if is_recorded(table) and Path(table.metadata.get("file", "")).stem == stem != "":
-                    return Choice(table, listed, FILE)
-    return None
+                own = is_recorded(table) and Path(table.metadata.get("file", "")).stem == stem != ""
+                if own and (found is None or table.guided and not found.table.guided):
+                    found = Choice(table, listed, FILE)
+    return found
 
 
 def _local(name: str) -> SensitivityTable | None:

@@ -104,9 +104,11 @@ def _save(table: SensitivityTable, folder: Path) -> tuple[str, SensitivityTable]
     earlier = [(name, one) for name, one in _all_of(model) if one.guided is table.guided]
     path, whole = _free(folder, table), table
     for name, held in earlier[-1:]:
-        path, whole = table_files.path_of(name), joined(held, table)
+        whole = joined(held, table)
         if whole is held:
             return name, held
+        there = table_files.path_of(name)
+        path = there if there.parent.resolve() == folder.resolve() else path  # a copy elsewhere stays
     whole = rounded(replace(whole, metadata={**whole.metadata, "name": path.name}))
     tables.save(whole, path)
     _prune(folder, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,19 @@ def test_other_settings_go_on_using_the_table(wan, patch, sample, unknown):
     assert len(tables(unknown)) == 1
 
 
+@pytest.mark.parametrize("sampler", ["exp_heun_2_x0", "heun", "dpm_2", "res_multistep"])
+def test_a_sampler_that_looks_twice_measures_each_place_once(sampler, wan, patch, sample, unknown):
+    from sencache.calibration.table import load
+
+    sample(patch(wan), steps=12, sampler=sampler)
+    (path,) = unknown.glob("*.safetensors")
+    knots = load(path).modes.timestep
+    assert float(-knots.diff().max()) > 1e-5 * float(knots[0])
+    patched = patch(wan, speed_up=2.0)
+    sample(patched, steps=30)
+    assert records(patched)[-1].predicted_error < 0.3
+
+
 def test_two_experts_and_a_fine_tune_each_find_their_own(wan, tuned, patch, sample, unknown):
     models = [patch(model, speed_up=2.0) for model in (wan, tuned(0.001), tuned(0.002))]
     for _ in range(2):
@@ -140,7 +154,7 @@ def test_a_part_of_the_sampling_measures_that_part(wan, patch, half_step, sample
     half = half_step(patched, empty_latent(), 0, 10, noise=True, leftover=True)
     assert records(patched)[-1].nfe == 10
     half_step(patched, half, 10, STEPS, noise=False, leftover=False)
-    assert records(patched)[-1].nfe == 10 and "measured" in codes(patched)
+    assert records(patched)[-1].nfe == 10 and "measured_rest" in codes(patched)
     half = half_step(patched, empty_latent(), 0, 10, noise=True, leftover=True)
     half_step(patched, half, 10, STEPS, noise=False, leftover=False)
     assert [one.nfe for one in records(patched)[-2:]] == [5, 5]
@@ -306,6 +320,35 @@ def test_a_calibrated_table_of_the_same_weights_comes_first(wan, patch, sample, 
     patched = patch(wan)
     sample(patched, steps=6)
     assert records(patched)[-1].table_name == "tiny_wan.safetensors"
+
+
+def test_guided_runs_prefer_their_own_table_to_a_calibrated_one_without_guidance(wan, patch, sample, unknown):
+    from sencache.calibration.table import load, save
+
+    sample(patch(wan), steps=6)
+    sample(patch(wan), steps=6, cfg=1.0)
+    (measured,) = tables(unknown)
+    table = load(unknown / measured)
+    modes = replace(table.modes, values=table.modes.values[:, :1].contiguous())
+    metadata = {key: value for key, value in table.metadata.items() if key != "source"}
+    save(replace(table, modes=modes, metadata=metadata), unknown.parent / "calibrated.safetensors")
+    for cfg, name in ((5.0, f"measured/{measured}"), (1.0, "calibrated.safetensors")):
+        patched = patch(wan)
+        sample(patched, steps=6, cfg=cfg)
+        assert records(patched)[-1].table_name == name
+
+
+def test_a_copy_elsewhere_is_left_alone_when_the_rest_is_measured(wan, patch, half_step, sample, unknown):
+    half_step(patch(wan), empty_latent(), 0, 12, True, True)
+    (measured,) = tables(unknown)
+    copy = unknown.parent / "mine.safetensors"
+    (unknown / measured).rename(copy)
+    kept = copy.read_bytes()
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert copy.read_bytes() == kept
+    (note,) = [note for note in records(patched)[-1].notes if note.code == "measured_rest"]
+    assert (unknown.parent / note.values["table"]).is_file()
 
 
 FEATURED = (

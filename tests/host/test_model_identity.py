@@ -38,3 +38,21 @@ def test_the_shipped_table_fits_on_every_host(host, name):
 
     table = tables.load(table_files.SHIPPED / f"tiny_{name}.safetensors")
     assert table.metadata["fingerprint"] == fingerprint(MODELS[name].load(host))
+
+
+def test_a_block_that_is_compiled_while_loaded_keeps_the_models_digest(host):
+    import comfy.model_management
+    import torch
+    from sencache.nodes.host.model_identity import weights_digest
+
+    model = MODELS["wan"].load(host).clone()
+    before = weights_digest(model)
+    block = model.get_model_object("diffusion_model.blocks.0")
+    model.add_object_patch("diffusion_model.blocks.0", torch.compile(block))
+    comfy.model_management.load_models_gpu([model])
+    try:
+        names = [name for name, _ in model.model.diffusion_model.named_parameters()]
+        assert any("_orig_mod" in name for name in names)
+        assert weights_digest(model) == before
+    finally:
+        comfy.model_management.unload_all_models()
