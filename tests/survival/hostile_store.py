@@ -18,7 +18,7 @@ from host_inputs import conditioning, patch_inputs
 STEPS = 5
 LATENT = (1, 16, 2, 8, 8)
 HERE, THERE = "tables", "elsewhere"  # the table folder of a case, and what no run may touch
-TOLD = {"measured", "measuring_rest", "measured_not_saved"}
+TOLD = {"measured", "measured_rest", "measuring_rest", "measured_not_saved"}
 
 Content = bytes | None
 

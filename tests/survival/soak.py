@@ -119,7 +119,7 @@ def outcome(told: dict[str, Any], part: str) -> tuple[str, str | None]:
         return KINDS[3], wrong
     if any(code.startswith("unmeasurable") for code in codes):
         return KINDS[2], wrong
-    kind = KINDS[0] if "measured" in codes else KINDS[1]
+    kind = KINDS[0] if codes & {"measured", "measured_rest"} else KINDS[1]
     answered = run["planned"] is not None or kind == KINDS[0]
     return kind, wrong or (None if answered else f"neither measured nor planned: {text[-300:]}")
 
