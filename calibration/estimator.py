@@ -20,6 +20,14 @@ CLOSE = 1e-5  # of the first model time: rounding alone moves a second look at o
 EXTRA_EVALUATIONS = 2
 
 
+def comes_after(timestep: float, held: float, first: float) -> bool:
+    """Tell whether an evaluation comes after that at model time `held` in a run that began at `first`.
+
+    A second look at one sigma does not, though rounding may move it a little.
+    """
+    return timestep < held - CLOSE * abs(first)
+
+
 def sample_rms(tensor: Tensor) -> Tensor:
     """Return `sqrt(mean(a**2))` of every sample: `[B, ...]` to `[B]`, float32."""
     flat = tensor.flatten(1).float()
@@ -93,15 +101,17 @@ class TrajectoryProbe:
                 "the sampler changes the latent's size on its way, so its steps can't be compared; "
                 "measure with another sampler"
             )
-        close = CLOSE * abs(self._outputs[0][0]) if self._outputs else 0.0
-        while self._outputs and self._outputs[-1][0] - close <= timestep:
+        first = self._outputs[0][0] if self._outputs else timestep
+        while self._outputs and not comes_after(timestep, self._outputs[-1][0], first):
             del self._outputs[-1]
         branches = [output] if negative is None else [output, negative]
         self._outputs.append((timestep, [sketch(one) for one in branches]))
         point = Point(x.detach().clone(), sigma, timestep, output.detach().clone())
         previous = self._previous
-        moves_on = previous is not None and (
-            point.timestep + close < previous.timestep < self._last_knot() - close
+        moves_on = (
+            previous is not None
+            and comes_after(point.timestep, previous.timestep, first)
+            and comes_after(previous.timestep, self._last_knot(), first)
         )
         if previous is not None and moves_on and self.due(previous.sigma):
             measured = measure(self.denoise, previous, point)

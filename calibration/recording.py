@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .checks import MAX_KNOTS, TableError
-from .estimator import CLOSE, sample_rms
+from .estimator import comes_after, sample_rms
 from .modes import from_outputs
 from .table import SensitivityTable
 
@@ -100,8 +100,8 @@ class Recording:
 
     def add(self, sketch: Sketch) -> None:
         """Take in an evaluation; raises UnmeasurableError for one of another size than the others."""
-        close = CLOSE * abs(self._held[0].timestep) if self._held else 0.0
-        while self._held and self._held[-1].timestep - close <= sketch.timestep:
+        first = self._held[0].timestep if self._held else sketch.timestep
+        while self._held and not comes_after(sketch.timestep, self._held[-1].timestep, first):
             del self._held[-1]
         if self._held and self._held[0].x.shape != sketch.x.shape:
             raise UnmeasurableError(Obstacle.SIZE_CHANGED)

@@ -102,13 +102,14 @@ def _save(table: SensitivityTable, folder: Path) -> tuple[str, SensitivityTable]
     meta = table.metadata
     model = Identity(meta["fingerprint"], meta["weights"])
     earlier = [(name, one) for name, one in _all_of(model) if one.guided is table.guided]
-    path, whole = _free(folder, table), table
+    path, whole = None, table
     for name, held in earlier[-1:]:
         whole = joined(held, table)
         if whole is held:
             return name, held
-        there = table_files.path_of(name)
-        path = there if there.parent.resolve() == folder.resolve() else path  # a copy elsewhere stays
+        path = table_files.path_of(name)
+    if path is None or path.parent.resolve() != folder.resolve():  # a copy elsewhere stays as it is
+        path = _free(folder, table)
     whole = rounded(replace(whole, metadata={**whole.metadata, "name": path.name}))
     tables.save(whole, path)
     _prune(folder, path)
