@@ -14,13 +14,12 @@ from typing import Any
 import hostile
 import torch
 from host_inputs import conditioning, patch_inputs
+from kept_tables import check_kept, held
 
 STEPS = 5
 LATENT = (1, 16, 2, 8, 8)
 HERE, THERE = "tables", "elsewhere"  # the table folder of a case, and what no run may touch
 TOLD = {"measured", "measured_rest", "measuring_rest", "measured_not_saved"}
-
-Content = bytes | None
 
 
 class Store:
@@ -201,18 +200,6 @@ def retold(data: bytes, changed: dict[str, str]) -> bytes:
     return to_bytes(replace(table, metadata={**table.metadata, **changed}))
 
 
-def held(folder: Path) -> dict[Path, Content]:
-    """Return every file and link below a folder with its content, None for what is no small file."""
-    found: dict[Path, Content] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            found[path] = os.fsencode(os.readlink(path))
-        else:
-            small = path.is_file() and path.stat().st_size < 1 << 21
-            found[path] = path.read_bytes() if small else None
-    return found
-
-
 def answers(nodes: Any, model: Any, folder: Path) -> Callable[[random.Random], str]:
     """Return a function that fills the folder in one way, runs, and checks what was promised."""
     store = Store(nodes, model, folder)
@@ -250,50 +237,3 @@ def outcome(store: Store, measure: Any) -> str:
     unmeasured = {code for code in codes if code.startswith("unmeasurable")}
     assert record.reused or codes & TOLD or unmeasured or record.planned is not None, (codes, as_text(record))
     return "refused" if unmeasured or "measured_not_saved" in codes else "accepted"
-
-
-def check_kept(store: Store, before: dict[Path, Content], crowded: bool) -> None:
-    """Check that nothing elsewhere changed, and that no table and nothing of anybody's was lost."""
-    after = held(store.base)
-    changed = {path for path in before.keys() | after.keys() if before.get(path, 0) != after.get(path, 0)}
-    outside = {path for path in changed if store.measured not in (path, *path.parents)} - {store.tables}
-    assert not outside, outside
-    assert not [path for path in after if path.suffix == ".saving"], after.keys()
-    for path in changed & before.keys():
-        ours = is_ours(path, before[path], store)
-        kept = ours and covers(after.get(path), before[path])
-        pruned = crowded and (ours or "ours" in path.name)
-        assert kept or pruned or is_no_table(before[path]), path
-
-
-def is_no_table(data: Content) -> bool:
-    """Tell whether a file holds nothing that anybody could use."""
-    from sencache.calibration.table import TableError, from_bytes
-
-    try:
-        from_bytes(data or b"")
-    except TableError:
-        return True
-    return False
-
-
-def is_ours(path: Path, data: Content, store: Store) -> bool:
-    """Tell whether a file holds what a run of this model has measured."""
-    from sencache.calibration.recording import is_recorded
-    from sencache.calibration.table import from_bytes
-
-    if is_no_table(data):
-        return False
-    table, own = from_bytes(data), from_bytes(store.data)
-    same = all(table.metadata.get(key) == own.metadata[key] for key in ("weights", "fingerprint"))
-    return same and is_recorded(table)
-
-
-def covers(data: Content, earlier: Content) -> bool:
-    """Tell whether a table covers all that an earlier one did."""
-    from sencache.calibration.table import from_bytes
-
-    if is_no_table(data):
-        return False
-    new, old = from_bytes(data).modes, from_bytes(earlier).modes
-    return old is None or bool(new.covers(old.timestep.tolist()).all())

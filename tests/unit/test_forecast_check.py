@@ -41,6 +41,13 @@ def test_what_bends_three_times_as_much_is_three_times_less_predictable():
     assert not [note for note in advice(record_of(curve, speed_up=2.0)) if note.code == "less_predictable"]
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_broken_output_is_not_called_less_predictable(broken):
+    record = record_of(lambda sigma: broken * curve(sigma), speed_up=2.0)
+    assert record.surprise is None
+    assert not [note for note in advice(record) if note.code == "less_predictable"]
+
+
 def test_reused_steps_and_the_first_have_nothing_to_compare():
     record = record_of(curve, speed_up=2.0)
     assert record.evaluations[0].forecast is None
