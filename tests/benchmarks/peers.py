@@ -86,10 +86,13 @@ def watched(layer: torch.nn.Module, seen: Callable[[Any, Any], None]) -> Iterato
         handle.remove()
 
 
-def teacache(model: Any, folder: str | None, threshold: float, coefficients: list[float]) -> Any:
-    """Apply TeaCache to Wan with a polynomial of our tiny model's own."""
+def teacache(
+    model: Any, folder: str | None, threshold: float, coefficients: list[float] | None = None
+) -> Any:
+    """Apply TeaCache to Wan with a polynomial of our tiny model's own, or with Wan 2.1 1.3B's."""
     pack = import_pack_with_old_names(folder)
-    pack.SUPPORTED_MODELS_COEFFICIENTS["wan2.1_t2v_1.3B"] = coefficients
+    if coefficients is not None:
+        pack.SUPPORTED_MODELS_COEFFICIENTS["wan2.1_t2v_1.3B"] = coefficients
     return pack.TeaCache().apply_teacache(model, "wan2.1_t2v_1.3B", threshold, 0.0, 1.0, "cpu")[0]
 
 
@@ -116,11 +119,16 @@ def fit_teacache(model: Any, sample: Sample) -> list[float]:
 
 
 def magcache(
-    model: Any, folder: str | None, threshold: float, most: int, ratios: np.ndarray[Any, Any]
+    model: Any,
+    folder: str | None,
+    threshold: float,
+    most: int,
+    ratios: np.ndarray[Any, Any] | None = None,
 ) -> Any:
-    """Apply MagCache to Wan with magnitude ratios of our tiny model's own."""
+    """Apply MagCache to Wan with magnitude ratios of our tiny model's own, or with Wan 2.1 1.3B's."""
     pack = import_pack_with_old_names(folder)
-    pack.SUPPORTED_MODELS_MAG_RATIOS["wan2.1_t2v_1.3B"] = ratios
+    if ratios is not None:
+        pack.SUPPORTED_MODELS_MAG_RATIOS["wan2.1_t2v_1.3B"] = ratios
     return pack.MagCache().apply_magcache(model, "wan2.1_t2v_1.3B", threshold, 0.2, most, 0, -1)[0]
 
 

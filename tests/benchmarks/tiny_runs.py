@@ -18,7 +18,7 @@ package.__path__ = [str(ROOT)]
 sys.modules.setdefault("sencache", package)
 
 from comfy_host import start_host  # noqa: E402 - their folders have just been put on the path
-from host_inputs import patch_inputs  # noqa: E402
+from host_inputs import Kept, patch_inputs  # noqa: E402
 from tiny_models import MODELS, TinyModel, sampler_object  # noqa: E402
 
 MEASURED_PROMPT, MEASURED_SEED = 2, 3
@@ -40,13 +40,14 @@ class TinyRuns:
     """One tiny model in ComfyUI; uncached clips, and clips of equal plans, are sampled once."""
 
     name: str
+    options: tuple[str, ...] = ("--cpu",)  # of ComfyUI's command line
     nodes: Any = field(init=False)
     tiny: TinyModel = field(init=False)
     base: Any = field(init=False)
     _held: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.nodes = start_host(Path(tempfile.mkdtemp()))
+        self.nodes = start_host(Path(tempfile.mkdtemp()), self.options)
         from sencache.nodes.calibrate import SenCacheCalibrate
         from sencache.nodes.tables import files
 
@@ -124,7 +125,7 @@ class TinyRuns:
         from sencache.caching.config import SenCacheConfig
         from sencache.nodes.host.wrappers import Patch
 
-        source = _Kept()
+        source = Kept()
         model = Patch(SenCacheConfig(), source).apply(self.base)
         self.sample(model, sampler, steps, (MEASURED_PROMPT, MEASURED_SEED))
         return source.table
@@ -145,24 +146,6 @@ class TinyRuns:
         span = float(max(one.max() for one in references) - min(one.min() for one in references))
         squares = [float((a - b).square().mean()) for a, b in zip(clips, references, strict=True)]
         return Score(*(-10 * math.log10(max(one, 1e-14) / span**2) for one in (_mean(squares), max(squares))))
-
-
-@dataclass(slots=True)
-class _Kept:
-    """Knows no table of any model, and keeps in memory what a run measures."""
-
-    table: Any = None
-    measures: bool = True
-
-    def find(self, guider: Any, timesteps: Any) -> None:
-        """Find nothing."""
-
-    def save(self, table: Any) -> tuple[str, Any]:
-        """Keep the table as it would be written."""
-        from sencache.calibration.rounding import rounded
-
-        self.table = rounded(table)
-        return "measured", self.table
 
 
 def _mean(values: list[float]) -> float:

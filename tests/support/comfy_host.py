@@ -1,4 +1,4 @@
-"""Finds ComfyUI and starts it inside this process, on the CPU."""
+"""Finds ComfyUI and starts it inside this process, on the CPU unless told otherwise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -26,13 +27,16 @@ def find_host() -> Path | None:
     return next((path.resolve() for path in candidates if (path / "comfyui_version.py").is_file()), None)
 
 
-def start_host(base: Path) -> ModuleType:
-    """Start ComfyUI without a server and return its `nodes` module; models and outputs live under `base`."""
+def start_host(base: Path, options: Sequence[str] = ("--cpu",)) -> ModuleType:
+    """Start ComfyUI without a server and return its `nodes` module; models and outputs live under `base`.
+
+    `options` are those of its command line.
+    """
     host = find_host()
     if host is None:
         raise RuntimeError("ComfyUI was not found: set COMFYUI_PATH to its folder.")
     sys.path.insert(0, str(host))
-    sys.argv = ["main.py", "--cpu", "--base-directory", str(base)]
+    sys.argv = ["main.py", *options, "--base-directory", str(base)]
     importlib.import_module("comfy.options").enable_args_parsing()
     importlib.import_module("utils.install_util")  # older hosts: before anything imports another `utils`
     nodes = importlib.import_module("nodes")

@@ -47,17 +47,26 @@ class Architecture:
 
         return hasattr(comfy.supported_models, self.config_class)
 
-    def build(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
-        """Build the network with random weights; return a ModelPatcher on the CPU."""
+    def build(
+        self,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        computed_in: torch.dtype | None = None,
+    ) -> Any:
+        """Build the network with random weights; return a ModelPatcher that offloads to the CPU.
+
+        `computed_in` is what the weights are cast to when they are used, None for their own `dtype`.
+        """
         import comfy.model_patcher
         import comfy.supported_models
 
         config = getattr(comfy.supported_models, self.config_class)(self._known())
-        config.set_inference_dtype(dtype, None)
-        cpu = torch.device("cpu")
-        model = config.get_model({}, "", device=cpu)
+        config.set_inference_dtype(dtype, computed_in)
+        where, cpu = torch.device(device), torch.device("cpu")
+        model = config.get_model({}, "", device=where)
         _fill(model.diffusion_model, seed)
-        return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+        return comfy.model_patcher.ModelPatcher(model, load_device=where, offload_device=cpu)
 
     def _known(self) -> dict[str, Any]:
         """Return the network's settings without those that only newer hosts know, which are off here."""
@@ -70,10 +79,10 @@ class Architecture:
         kept = known | {"image_model"}
         return {name: value for name, value in self.network.items() if name in kept}
 
-    def conditioning(self, prompt: int) -> list:
+    def conditioning(self, prompt: int, tokens: int = TOKENS) -> list:
         """Return a random prompt's conditioning."""
         pooled = {"pooled_output": _seeded((1, TEXT), prompt + 50)}
-        return [[_seeded((1, TOKENS, self.text), prompt), {**pooled, **self.extras(prompt)}]]
+        return [[_seeded((1, tokens, self.text), prompt), {**pooled, **self.extras(prompt)}]]
 
     def latent(self) -> dict[str, Any]:
         """Return an empty latent, with the first frame masked where the image is given."""
@@ -100,10 +109,11 @@ def _fill(network: torch.nn.Module, seed: int) -> None:
 
     What time does to a random network is made small, since trained ones change slowly with it.
     """
-    generator = torch.Generator().manual_seed(seed)
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(network.named_parameters()):
-            value = torch.randn(parameter.shape, generator=generator)
+            value = torch.randn(parameter.shape, generator=generator, device=device)
             if parameter.ndim < 2:
                 value = torch.zeros_like(value) if name.endswith("bias") else torch.ones_like(value)
             else:
