@@ -1,8 +1,9 @@
 """What the pack costs and saves on a GPU at the shapes that artists sample: `python tests/benchmarks/gpu.py`.
 
 Needs torch, ComfyUI and this pack; the models have random weights, made on the device, since time and memory
-don't depend on them. Writes `results/gpu.json` after every model, and `results/gpu.md` from it. `--small`
-runs the same code on shapes of seconds, on a CPU too, and is what the tests run.
+don't depend on them. Writes `results/gpu.json` after every model, and `results/gpu.md` from it; with
+`--models` the results of the others are kept. `--small` runs the same code on shapes of seconds, on a CPU
+too, and is what the tests run.
 
     python tests/benchmarks/gpu.py --teacache FOLDER --magcache FOLDER --spectrum FOLDER
 """
@@ -10,6 +11,7 @@ runs the same code on shapes of seconds, on a CPU too, and is what the tests run
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -41,17 +43,24 @@ def machine() -> str:
 
 
 def measure(chosen: list[Case], folders: dict[str, str | None], minutes: float, out: Path) -> dict[str, Any]:
-    """Run the cases in turn until the time is used up, and write what is known after each."""
+    """Run the cases in turn until the time is used up, and write what is known after each run."""
     from gpu_runs import forget, run_case
 
     began = time.monotonic()
     results: dict[str, Any] = {"machine": machine(), "models": {}}
+    if out.exists() and (earlier := json.loads(out.read_text()))["machine"] == results["machine"]:
+        results = earlier
+    before = results.get("minutes", 0.0)
     for case in chosen:
         left = 60 * minutes - (time.monotonic() - began)
-        results["models"][case.name] = run_case(case, folders, left)
+
+        def save(rows: dict[str, Any], name: str = case.name) -> None:
+            results["models"][name] = rows
+            results["minutes"] = before + (time.monotonic() - began) / 60
+            out.write_text(json.dumps(results, indent=1) + "\n")
+
+        run_case(case, folders, left, save)
         forget()
-        results["minutes"] = (time.monotonic() - began) / 60
-        out.write_text(json.dumps(results, indent=1) + "\n")
     return results
 
 
@@ -63,10 +72,17 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="shapes of seconds, to try the script itself")
     parser.add_argument("--minutes", type=float, default=8.0, help="leave out what would take longer")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of gpu.json and gpu.md")
+    parser.add_argument("--models", nargs="*", default=[""], help="those whose names begin like one of these")
+    parser.add_argument("--steps", type=int, help="of every model, instead of its own number")
     for name in PACKS:
         parser.add_argument(f"--{name}", help="folder of that pack")
     arguments = parser.parse_args()
     folders = {name: getattr(arguments, name) for name in PACKS}
+    chosen = [
+        case if arguments.steps is None else dataclasses.replace(case, steps=arguments.steps)
+        for case in cases(arguments.small)
+        if case.name.startswith(tuple(arguments.models))
+    ]
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         start_host(Path(scratch), () if torch.cuda.is_available() else ("--cpu",))
@@ -75,7 +91,7 @@ def main() -> None:
         register_folders()
         with torch.inference_mode():
             out = arguments.out / "gpu.json"
-            results = measure(cases(arguments.small), folders, arguments.minutes, out)
+            results = measure(chosen, folders, arguments.minutes, out)
     (arguments.out / "gpu.md").write_text(page(results))
 
 

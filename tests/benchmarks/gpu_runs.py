@@ -198,12 +198,17 @@ def small_runs(sampling: Sampling, table: Any) -> dict[str, Any]:
     return rows
 
 
-def run_case(case: Case, folders: dict[str, str | None], seconds: float) -> dict[str, Any]:
-    """Measure one model; trials that would take longer than `seconds` are left out and named."""
+def run_case(
+    case: Case, folders: dict[str, str | None], seconds: float, save: Callable[[dict[str, Any]], None]
+) -> None:
+    """Measure one model, and `save` what is known after every run.
+
+    Trials that would take longer than `seconds` are left out and named.
+    """
     ends = time.monotonic() + seconds - RESERVE_SECONDS
     rows: dict[str, Any] = {"latent": list(case.latent), "runs": {}, "left_out": []}
     if seconds < RESERVE_SECONDS:
-        return {**rows, "left_out": ["everything"]}
+        return save({**rows, "left_out": ["everything"]})
     sampling = Sampling(case.architecture.build(0, torch.bfloat16, DEVICE), case)
     runs = rows["runs"]
     parameters = sampling.base.model.diffusion_model.parameters()
@@ -216,6 +221,7 @@ def run_case(case: Case, folders: dict[str, str | None], seconds: float) -> dict
             return None
         run = sample()
         runs[name] = run.row()
+        save(rows)
         logger.warning("%s, %s: %.1f s, %d computed", case.name, name, run.seconds, sum(run.computed))
         return run
 
@@ -226,13 +232,12 @@ def run_case(case: Case, folders: dict[str, str | None], seconds: float) -> dict
     if "measuring" in runs:
         runs["measuring"]["identical"] = bool(torch.equal(latents["unpatched"], latents["measuring"]))
     if kept.table is None:
-        return {**rows, "left_out": [*rows["left_out"], "everything that needs the table"]}
+        return save({**rows, "left_out": [*rows["left_out"], "everything that needs the table"]})
     trial(OURS, case.steps / SHARE, lambda: sampling.run(planned(sampling.base, kept.table)))
-    trial("unpatched again", case.steps, lambda: sampling.run(sampling.base))
     rows["small"] = small_runs(sampling, kept.table)
     for extra in case.extra:
         EXTRAS[extra](sampling, kept.table, trial, folders)
-    return rows
+    save(rows)
 
 
 def forget() -> None:
@@ -250,6 +255,11 @@ def _released() -> None:
     comfy.model_management.soft_empty_cache()
 
 
+def _again(sampling: Sampling, table: Any, trial: Trial, folders: Any) -> None:
+    """Sample without the patch once more: how far two equal runs are apart."""
+    trial("unpatched again", sampling.steps, lambda: sampling.run(sampling.base))
+
+
 def _held_on_cpu(sampling: Sampling, table: Any, trial: Trial, folders: Any) -> None:
     model = planned(sampling.base, table, cache_device="cpu")
     trial(f"{OURS}, cache_device cpu", sampling.steps / SHARE, lambda: sampling.run(model))
@@ -265,13 +275,13 @@ def _compiled(sampling: Sampling, table: Any, trial: Trial, folders: Any) -> Non
     keys = [f"diffusion_model.blocks.{index}" for index in range(len(model.model.diffusion_model.blocks))]
     set_torch_compile_wrapper(model, "inductor", keys=keys)
 
-    def unpatched() -> Run:
-        run = sampling.run(model)
+    def unpatched(steps: int) -> Run:
+        run = sampling.run(model, steps)
         run.computed = [True] * len(run.evaluations)
         return run
 
-    trial("compiled: first run", sampling.steps, lambda: sampling.run(model, 2))
-    trial("compiled: unpatched", sampling.steps, unpatched)
+    trial("compiled: first run", sampling.steps, lambda: unpatched(2))
+    trial("compiled: unpatched", sampling.steps, lambda: unpatched(sampling.steps))
     ours = planned(model, table)
     records = ours.get_attachment("sencache").records
     trial(f"compiled: {OURS}", sampling.steps / SHARE, lambda: sampling.run(ours, records=records))
@@ -334,6 +344,7 @@ def _plain_and_planned(sampling: Sampling, table: Any, trial: Trial, name: str) 
 
 
 EXTRAS = {
+    "again": _again,
     "held on the CPU": _held_on_cpu,
     "compiled": _compiled,
     "peers": _peers,

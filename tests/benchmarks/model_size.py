@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import math
 import statistics
 import sys
@@ -51,7 +52,9 @@ def measured(files: dict[str, Path], samplers: list[str], on_gpu: bool) -> Itera
                     fewer = [runs.sample(runs.base, sampler, record.nfe, clip) for clip in CLIPS]
                     about |= {"wish": wish, "nfe": record.nfe, "predicted": record.predicted_error}
                     for method, clips in (("SenCache", found), ("fewer steps", fewer)):
-                        yield about | {"method": method, "errors": _errors(clips, references)}
+                        row = about | {"method": method, "errors": _errors(clips, references)}
+                        print(json.dumps(row), flush=True)
+                        yield row
 
 
 def _errors(clips: list[Any], references: list[Any]) -> list[float]:
@@ -69,10 +72,10 @@ def page(rows: list[Row], machine: str) -> str:
     lines = ["# Whether the margins hold for larger models", ""]
     lines += [
         f"Regenerate with `python tests/benchmarks/model_size.py`. Machine: {machine}. Wan networks of",
-        "eight blocks trained on the same clips, 16 clips of prompts that no table was measured on, cfg 5; a",
-        f"table from one first run of Euler at {FIRST_STEPS} steps. Errors are rms over clips in the",
-        "latent's units, the worst clip's in brackets. *Margin* is ours over that of fewer steps with as many",
-        "evaluations.",
+        "eight blocks trained on the same clips; 16 clips of prompts that no table was measured on, cfg 5;",
+        f"a table from one first run of Euler at {FIRST_STEPS} steps. Errors are rms over clips in the",
+        "latent's units, the worst clip's in brackets. *Margin* is ours over that of fewer steps with as",
+        "many evaluations.",
         "",
         "| model | parameters | margin, geometric mean | least | most | worst clip behind fewer steps |",
         "|---|---|---|---|---|---|",

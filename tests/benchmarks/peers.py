@@ -93,7 +93,8 @@ def teacache(
     pack = import_pack_with_old_names(folder)
     if coefficients is not None:
         pack.SUPPORTED_MODELS_COEFFICIENTS["wan2.1_t2v_1.3B"] = coefficients
-    return pack.TeaCache().apply_teacache(model, "wan2.1_t2v_1.3B", threshold, 0.0, 1.0, "cpu")[0]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return pack.TeaCache().apply_teacache(model, "wan2.1_t2v_1.3B", threshold, 0.0, 1.0, device)[0]
 
 
 def fit_teacache(model: Any, sample: Sample) -> list[float]:

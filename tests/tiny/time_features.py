@@ -26,6 +26,6 @@ def leave_out_fast_features(first_layer: nn.Linear) -> None:
     fully trained model's is not.
     """
     weight = first_layer.weight
-    kept = (2 * torch.pi / _frequencies(weight.shape[1]) >= SHORTEST_PERIOD).float().repeat(2)
+    kept = (2 * torch.pi / _frequencies(weight.shape[1], weight.device) >= SHORTEST_PERIOD).float().repeat(2)
     weight.data.mul_(kept)
     weight.register_hook(lambda gradient: gradient * kept)

@@ -148,8 +148,8 @@ def main() -> None:
     nn.init.zeros_(model.get_submodule(recipe.head).weight)
     if arguments.start:
         model.load_state_dict(load_file(arguments.start))
-    leave_out_fast_features(model.get_submodule(recipe.time_layer))
     model.to(device)
+    leave_out_fast_features(model.get_submodule(recipe.time_layer))
     on_gpu = device.type == "cuda"
     network = model if on_gpu else torch.compile(model, dynamic=False)
     contexts = torch.cat([prompt_embedding(prompt) for prompt in range(len(PROMPTS))]).to(device)
