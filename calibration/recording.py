@@ -37,6 +37,8 @@ class Obstacle(str, Enum):
     NOISE_ADDED = "noise_added"
     CONDS_CHANGED = "conds_changed"
     NO_POSITIVE = "no_positive"
+    UNKNOWN_GUIDER = "unknown_guider"
+    OTHER_MODEL = "other_model"
     NOT_MEASURABLE = "not_measurable"
 
 

@@ -10,7 +10,7 @@ from ..caching.config import SenCacheConfig
 from ..caching.notes import Note
 from ..caching.rules import PLAN
 from ..calibration.table import SensitivityTable, TableError
-from .host.guidance import guidance_scale
+from .host.guidance import is_guided
 from .host.model_identity import fingerprint, loras_digest, readable_name, weights_digest
 from .refusals import NotedTableError
 from .tables import own
@@ -43,8 +43,7 @@ class Automatic:
 
     def find(self, guider: Any, timesteps: Sequence[float]) -> Choice | None:
         """Look the table up by the weights that the run samples with."""
-        scale = guidance_scale(guider)
-        return self.of_model(guider.model_patcher, scale is None or scale != 1.0, tuple(timesteps))
+        return self.of_model(guider.model_patcher, is_guided(guider), tuple(timesteps))
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; raises OSError and TableError."""
