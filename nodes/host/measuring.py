@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...calibration.recording import SOURCE, Obstacle, Recording, Sketch, UnmeasurableError, chosen_elements
-from ...calibration.table import SensitivityTable
+from ...calibration.recording import Obstacle, Recording, Sketch, UnmeasurableError, chosen_elements
+from ...calibration.table import SOURCE, SensitivityTable
 from .branches import computation
 from .guidance import is_guided
 from .model_identity import file_name, fingerprint, loras_digest, readable_name, weights_digest
