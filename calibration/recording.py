@@ -12,7 +12,7 @@ from torch import Tensor
 from .checks import MAX_KNOTS, TableError
 from .estimator import comes_after, sample_rms
 from .modes import from_outputs
-from .table import SensitivityTable
+from .table import SOURCE, SensitivityTable
 
 MOST_BYTES = 48 << 20  # of main memory that a run's sketches take
 MOST_ELEMENTS = 16384  # of each sample's latent: the errors that a plan is made of are within 2 % then
@@ -20,7 +20,7 @@ LEAST_ELEMENTS = 64
 LEAST_STEPS = 4
 STEADY = 0.5  # the least cosine, in the middle, of the directions of two steps of a sampler without noise
 
-SOURCE = "first run"  # in a table's metadata: what was watched, not calibrated
+ROWS = ("latent_drift", "output_rms")  # of a table that was measured by watching
 
 Shares = Callable[[float], tuple[float, float]]
 """How much of the clean latent and of the noise is in a latent at a sigma."""
@@ -37,6 +37,8 @@ class Obstacle(str, Enum):
     NOISE_ADDED = "noise_added"
     CONDS_CHANGED = "conds_changed"
     NO_POSITIVE = "no_positive"
+    UNKNOWN_GUIDER = "unknown_guider"
+    OTHER_MODEL = "other_model"
     NOT_MEASURABLE = "not_measurable"
 
 

@@ -25,13 +25,14 @@ from .checks import (
     validated_metadata,
     validated_rows,
 )
-from .files import check_size, naming, read_small, write_whole
+from .files import check_size, naming, read_small, with_sorted_header, write_whole
 from .modes import OutputModes
 
 __all__ = ["Sensitivity", "SensitivityTable", "TableError", "from_bytes", "load", "merge", "save", "to_bytes"]
 
 FORMAT_VERSION = "1"
 KNOT_NAMES = ("timestep", "sigma")
+SOURCE = "first run"  # in the metadata: what was watched, not calibrated
 MODE_NAMES = ("modes_timestep", "output_modes")
 
 
@@ -59,8 +60,8 @@ class SensitivityTable:
     `timestep [K]` (model time, descending) and `sigma [K]` are the knots; `rows` maps each measured quantity
     to `[S, K]`, one row per calibration sample; everything is float32 and kept as a copy on the CPU.
     `metadata` holds strings only; `modes` are None in the authors' tables (`research_npz.py`), and where
-    those of merged tables do not go together. A run that was only watched (`recording.py`) has modes and no
-    sensitivities. Raises TableError for anything else.
+    those of merged tables do not go together. A run that was only watched (`recording.py`) has modes at the
+    knots and no sensitivities. Raises TableError for anything else.
     """
 
     timestep: Tensor
@@ -86,6 +87,9 @@ class SensitivityTable:
         set_(self, "metadata", validated_metadata(self.metadata))
         useful = self.has_sensitivities or self.modes is not None
         refuse_unless(useful, "it has neither sensitivities nor output modes")
+        watched = not self.has_sensitivities or self.metadata.get("source") == SOURCE
+        same = self.modes is None or torch.equal(timestep, self.modes.timestep)
+        refuse_unless(same or not watched, "its rows and its output modes are of different timesteps")
         set_(self, "_knots", [-value for value in timestep.tolist()])
         set_(self, "_means", {name: row.mean(dim=0).tolist() for name, row in rows.items()})
 
@@ -168,21 +172,13 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _with_sorted_header(data: bytes) -> bytes:
-    """Rewrite a safetensors header in one order; safetensors 0.8 writes the metadata in a random one."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:start]), sort_keys=True, ensure_ascii=False).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[start:]
-
-
 def _packed(table: SensitivityTable) -> bytes:
     tensors = {"timestep": table.timestep, "sigma": table.sigma, **table.rows}
     if table.modes is not None:
         tensors |= zip(MODE_NAMES, (table.modes.timestep, table.modes.values), strict=True)
     metadata = {**table.metadata, VERSION_KEY: FORMAT_VERSION}
     metadata[DIGEST_KEY] = _digest(tensors, metadata)
-    return _with_sorted_header(safetensors.torch.save(tensors, metadata))
+    return with_sorted_header(safetensors.torch.save(tensors, metadata))
 
 
 def to_bytes(table: SensitivityTable) -> bytes:

@@ -10,7 +10,7 @@ from ..caching.config import SenCacheConfig
 from ..caching.notes import Note
 from ..caching.rules import PLAN
 from ..calibration.table import SensitivityTable, TableError
-from .host.guidance import guidance_scale
+from .host.guidance import is_guided
 from .host.model_identity import fingerprint, loras_digest, readable_name, weights_digest
 from .refusals import NotedTableError
 from .tables import own
@@ -26,8 +26,9 @@ class Chosen:
     measures: bool = False
 
     def find(self, guider: Any, timesteps: Sequence[float]) -> Choice:
-        """Return it."""
-        return self.choice
+        """Return it, with a note where it is of other weights than those that the run samples with."""
+        notes = _of_weights(self.choice.table, weights_digest(guider.model_patcher))
+        return replace(self.choice, notes=(*self.choice.notes, *notes))
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Never asked for: nothing is measured."""
@@ -43,8 +44,7 @@ class Automatic:
 
     def find(self, guider: Any, timesteps: Sequence[float]) -> Choice | None:
         """Look the table up by the weights that the run samples with."""
-        scale = guidance_scale(guider)
-        return self.of_model(guider.model_patcher, scale is None or scale != 1.0, tuple(timesteps))
+        return self.of_model(guider.model_patcher, is_guided(guider), tuple(timesteps))
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; raises OSError and TableError."""
@@ -59,7 +59,8 @@ class Automatic:
         identity = Identity(fingerprint(model), weights_digest(model))
         found = automatic_choice(Wanted(identity, guided, timesteps, needs, measures))
         if found is not None:
-            return replace(found, notes=(*found.notes, *_notes(found.table, model)))
+            notes = (*_of_weights(found.table, identity.weights), *_of_loras(found.table, model))
+            return replace(found, notes=(*found.notes, *notes))
         if needs:
             raise NotedTableError(Note("no_sensitivities", {"rule": self.config.rule}))
         if not measures:
@@ -67,6 +68,12 @@ class Automatic:
         return None
 
 
-def _notes(table: SensitivityTable, model: Any) -> Iterator[Note]:
+def _of_weights(table: SensitivityTable, weights: str) -> Iterator[Note]:
+    """Say so where a table is of another fine-tune; one that does not tell its weights may be of these."""
+    if table.metadata.get("weights", weights) != weights:
+        yield Note("other_weights")
+
+
+def _of_loras(table: SensitivityTable, model: Any) -> Iterator[Note]:
     if table.metadata.get("loras", "") != loras_digest(model):
         yield Note("other_loras")

@@ -48,6 +48,12 @@ def branch_keys(
     ]
 
 
+def computation(branch: Hashable) -> Hashable:
+    """Return what a branch computes, wherever in the evaluation: its key but for call and slot."""
+    assert isinstance(branch, tuple)
+    return branch[2:]
+
+
 def _asked(transformer_options: dict, first: dict[str, str] | None) -> Hashable:
     """Name the plain options that differ from the first call's; a step counter of another pack does not."""
     if first is None:

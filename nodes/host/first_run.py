@@ -49,7 +49,7 @@ class FirstRun:
         if not prepared.measures:
             return None
         sampling = prepared.model_sampling
-        measuring = Measuring.begin(sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
+        measuring = Measuring.begin(guider, sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
         return cls(config, source, measuring, guider, sampler, sigmas.clone(), prepared.policy.stores)
 
     def finish(self, complete: bool) -> tuple[Note, ...]:
@@ -71,12 +71,15 @@ class FirstRun:
         steps = len(self.sigmas) - 1
         function = getattr(self.sampler, "sampler_function", None)
         name = getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
-        scale = guidance_scale(self.guider)
-        measured = self.measuring.table(self.guider.model_patcher, scale, steps, name)
-        table_name, table = self.source.save(measured)
-        run = expected(self.config, table, self.guider, self.sampler, self.sigmas)
-        tell_measured(table_name)
-        values = {"table": table_name, "nfe": run.nfe, "total": len(run.decisions)}
+        measured = self.measuring.table(guidance_scale(self.guider), steps, name)
+        self.source.save(measured)
+        times = self.measuring.model_sampling.timestep(self.sigmas[:-1]).float().tolist()
+        found = self.source.find(self.guider, times)  # what the next run will: nothing else may be promised
+        if found is None:
+            raise TableError("the next run would not find it")
+        run = expected(self.config, found.table, self.guider, self.sampler, self.sigmas)
+        tell_measured(found.name)
+        values = {"table": found.name, "nfe": run.nfe, "total": len(run.decisions)}
         return Note("measured_rest" if self.planned else "measured", values)
 
 

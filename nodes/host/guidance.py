@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from .prompts import Prompts
 
 
 def guidance_scale(guider: Any) -> float | None:
@@ -17,3 +20,12 @@ def guidance_scale(guider: Any) -> float | None:
         return first * second if getattr(guider, "nested", False) else max(first, second)
     scale = getattr(guider, "cfg", None)
     return float(scale) if isinstance(scale, int | float) else None
+
+
+def is_guided(guider: Any) -> bool:
+    """Tell whether a guider's run needs the negative branch, which the host leaves out at a scale of 1.
+
+    A guider that does not tell its scale guides if it has a negative prompt.
+    """
+    scale = guidance_scale(guider)
+    return bool(Prompts.of(guider).negative) if scale is None else not math.isclose(scale, 1.0)

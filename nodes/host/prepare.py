@@ -17,7 +17,8 @@ from ...caching.rules import policy_for
 from ...caching.simulate import ExpectedRun, simulate
 from ...calibration.recording import Obstacle, is_recorded
 from ...calibration.table import SensitivityTable
-from .guidance import guidance_scale
+from .guidance import guidance_scale, is_guided
+from .prompts import Prompts
 from .sampler_response import SamplerResponse, sampler_response
 from .sampling import points_of, progress_of, zones_of
 from .source import TableSource
@@ -58,7 +59,7 @@ def prepare(
     if not config.reuses:
         return PreparedRun(ComputeAll(config), model_sampling, axis), ""
     response = sampler_response(sampler, sigmas, model_sampling, guider.model_patcher)
-    why_not = Obstacle.NOISE_ADDED if response.noise_moves is not None else None
+    why_not = _obstacle(guider, response)
     choice = source.find(guider, model_sampling.timestep(sigmas[:-1]).float().tolist())
     if choice is None:
         policy: Policy = ComputeAll(config, Reason.MEASURING if why_not is None else Reason.NO_TABLE)
@@ -69,6 +70,16 @@ def prepare(
     measures = source.measures and is_recorded(table) and unmeasured(table, points) > 0
     notes = (*choice.notes, *remarks(config, policy, table, points, measures))
     return PreparedRun(policy, model_sampling, axis, notes, measures, why_not), choice.name
+
+
+def _obstacle(guider: Any, response: SamplerResponse) -> Obstacle | None:
+    """Say what is known beforehand to keep a guider's run from measuring, None for nothing."""
+    prompts = Prompts.of(guider)
+    if not prompts.positive:
+        return Obstacle.NO_POSITIVE
+    if is_guided(guider) and not prompts.negative:
+        return Obstacle.UNKNOWN_GUIDER
+    return Obstacle.NOISE_ADDED if response.noise_moves is not None else None
 
 
 def expected(

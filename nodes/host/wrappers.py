@@ -150,6 +150,8 @@ class Patch:
         denoised = executor(x, timestep, *args, **kwargs)
         if state.calls == 0:
             state.run.compute_instead()
+        if state.measuring is not None:
+            state.measuring.end_evaluation(state.run.sigma, state.run.timestep)
         if state.live is not None:
             state.live.evaluated(state.run.decision)
         return denoised
@@ -169,14 +171,16 @@ class Patch:
         state.calls += 1
         wanted = [branch for branch in branches if branch is not None]
         if run.decision.reuse and run.can_serve(wanted):
+            if state.measuring is not None:
+                state.measuring.pass_over()
             return [
                 torch.zeros_like(x_in) if branch is None else _served(run, branch, sampling, timestep, x_in)
                 for branch in branches
             ]
         run.compute_instead()
         outputs = executor(model, conds, x_in, timestep, model_options)
-        if state.measuring is not None and state.calls == 1:
-            state.measuring.take(branches, run.sigma, run.timestep, x_in, outputs)
+        if state.measuring is not None:
+            state.measuring.take(model, conds, branches, x_in, outputs)
         for branch, denoised in zip(branches, outputs, strict=True):
             if branch is None or not run.policy.stores:
                 continue

@@ -15,7 +15,7 @@ import folder_paths
 
 from ...calibration import table as tables
 from ...calibration.joining import joined
-from ...calibration.recording import is_recorded
+from ...calibration.recording import ROWS, is_recorded
 from ...calibration.rounding import rounded
 from ...calibration.table import SensitivityTable, TableError
 from ..host.table_sampling import number_of
@@ -65,7 +65,7 @@ def _all_of(model: Identity) -> Iterator[tuple[str, SensitivityTable]]:
 def _usable(table: SensitivityTable) -> bool:
     with contextlib.suppress(TableError):
         number_of(table, "cfg", 1.0, low=0.0)
-        return table.modes is not None
+        return table.modes is not None and set(ROWS) <= table.rows.keys()
     return False
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import hostile_store
 import pytest
+import torch
+from forged_tables import forged
 from host_inputs import patch_inputs
 
 STEPS = 6
@@ -85,6 +87,42 @@ def test_a_measured_table_that_says_odd_things_is_passed_over(wan, patch, sample
     rewritten(measured, measured, cfg="nan")
     patched = patch(wan)
     sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and len(list(measured.parent.glob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("kept", [slice(0, 3), slice(2, None)])
+def test_a_measured_table_whose_rows_and_modes_disagree_is_measured_anew(kept, wan, patch, sample, measured):
+    """Each run used to find what its modes lack, and then could not join the rows to it."""
+    from sencache.calibration.table import load
+
+    whole, table = measured.read_bytes(), load(measured)
+    times, values = table.modes.timestep[kept], table.modes.values[:, :, kept]
+    measured.write_bytes(forged(table, modes_timestep=times, output_modes=values))
+    patched = patch(wan)
+    sample(patched, steps=STEPS)
+    assert codes(patched)[-1] == "measured" and measured.read_bytes() == whole
+    sample(patched, steps=STEPS)
+    assert not [code for code in codes(patched) if code.startswith(("measur", "unmeasur"))]
+
+
+def test_a_measured_table_whose_rows_and_modes_disagree_is_refused_by_name(wan, patch, measured):
+    from sencache.calibration.table import load
+
+    table = load(measured)
+    measured.write_bytes(forged(table, modes_timestep=table.modes.timestep - 3))
+    sentence = "^SenCache Model Patch: .*rows and its output modes are of different timesteps"
+    with pytest.raises(ValueError, match=sentence):
+        patch(wan, table=f"measured/{measured.name}")
+
+
+def test_a_measured_table_without_its_rows_is_passed_over(wan, patch, sample, measured):
+    from sencache.calibration.table import load
+
+    table = load(measured)
+    rows = {"output_rms": None, "latent_drift": None, "alignment": torch.ones(1, len(table.timestep))}
+    measured.write_bytes(forged(table, **rows))
+    patched = patch(wan)
+    sample(patched, steps=2 * STEPS)
     assert codes(patched)[-1] == "measured" and len(list(measured.parent.glob("*.safetensors"))) == 2
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import hostile
 import torch
+from forged_tables import forged
 from host_inputs import conditioning, patch_inputs
 from kept_tables import check_kept, held
 
@@ -95,24 +96,43 @@ def odd_metadata(rng: random.Random, store: Store) -> None:
 def odd_numbers(rng: random.Random, store: Store) -> None:
     """A table of this model with numbers that no run of it gives, or of another part of the sampling."""
     from sencache.calibration.modes import OutputModes
-    from sencache.calibration.table import from_bytes, to_bytes
+    from sencache.calibration.table import SensitivityTable, from_bytes, to_bytes
 
     table = from_bytes(rng.choice([store.data, store.unguided]))
     modes, rows, times = table.modes, dict(table.rows), table.modes.timestep
-    kind = rng.randrange(5)
+    kind = rng.randrange(7)
+    start = rng.randrange(len(times) - 1)
+    kept = slice(start, rng.randrange(start + 2, len(times) + 1))
+    moved = times + rng.choice([-1e5, -300.0, 300.0, 1e5])
     if kind == 0:
-        modes = OutputModes(times, modes.values * rng.choice([0.0, 1e-30, 1e5]))
+        table = replace(table, modes=OutputModes(times, modes.values * rng.choice([0.0, 1e-30, 1e5])))
     elif kind == 1:
-        start = rng.randrange(len(times) - 1)
-        kept = slice(start, rng.randrange(start + 2, len(times) + 1))
         modes = OutputModes(times[kept], modes.values[:, :, kept])
+        rows = {name: row[:, kept] for name, row in rows.items()}
+        table = SensitivityTable(times[kept], table.sigma[kept], rows, table.metadata, modes)
     elif kind == 2:
-        modes, rows = None, {name: rows["output_rms"] for name in ("latent_sensitivity", "time_sensitivity")}
+        rows = {name: rows["output_rms"] for name in ("latent_sensitivity", "time_sensitivity")}
+        table = replace(table, rows=rows, modes=None)
     elif kind == 3:
-        modes = OutputModes(times + rng.choice([-1e5, -300.0, 300.0, 1e5]), modes.values)
-    else:
-        modes = OutputModes(times, modes.values[:1, :1])
-    put(store.measured / own_or_other(rng, store), to_bytes(replace(table, rows=rows, modes=modes)))
+        table = replace(table, timestep=moved, modes=OutputModes(moved, modes.values))
+    elif kind == 4:
+        table = replace(table, rows={rng.choice(["output_rms", "alignment"]): rows["output_rms"].clamp(0, 1)})
+    elif kind == 5:
+        table = replace(table, modes=OutputModes(times, modes.values[:1, :1]))
+    put(store.measured / own_or_other(rng, store), to_bytes(table) if kind < 6 else disagreeing(rng, table))
+
+
+def disagreeing(rng: random.Random, table: Any) -> bytes:
+    """Return a table whose rows and modes are not of the same model times, under a checksum that fits."""
+    times, values = table.modes.timestep, table.modes.values
+    start = rng.randrange(1, len(times) - 1)
+    return rng.choice(
+        [
+            lambda: forged(table, modes_timestep=times[start:], output_modes=values[:, :, start:]),
+            lambda: forged(table, modes_timestep=times + rng.choice([-300.0, 300.0])),
+            lambda: forged(table, timestep=times + rng.choice([-300.0, 300.0])),
+        ]
+    )()
 
 
 def linked(rng: random.Random, store: Store) -> None:

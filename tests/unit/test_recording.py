@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from sencache.calibration.joining import joined
+from sencache.calibration.modes import OutputModes
 from sencache.calibration.recording import (
     MOST_BYTES,
     MOST_ELEMENTS,
@@ -16,7 +18,7 @@ from sencache.calibration.recording import (
     UnmeasurableError,
     chosen_elements,
 )
-from sencache.calibration.table import TableError, from_bytes, to_bytes
+from sencache.calibration.table import SOURCE, TableError, from_bytes, to_bytes
 
 ELEMENTS = 400
 DIRECTIONS = torch.randn(3, 1, ELEMENTS, generator=torch.Generator().manual_seed(3))
@@ -130,3 +132,22 @@ def test_a_table_of_one_sensitivity_or_of_nothing_is_refused():
         type(table)(table.timestep, table.sigma, {**rows, "latent_sensitivity": rows["output_rms"]}, {})
     with pytest.raises(TableError, match="neither sensitivities nor output modes"):
         type(table)(table.timestep, table.sigma, rows, {})
+
+
+def test_a_watched_table_whose_rows_and_modes_disagree_is_refused():
+    table = run(WHOLE).table({"model": "x"}, shares)
+    for kept in (slice(0, 10), slice(10, None)):
+        modes = OutputModes(table.modes.timestep[kept], table.modes.values[:, :, kept])
+        with pytest.raises(TableError, match="its rows and its output modes are of different timesteps"):
+            replace(table, modes=modes)
+    with pytest.raises(TableError, match="of different timesteps"):
+        replace(table, timestep=table.timestep + 1)
+
+
+def test_a_calibration_has_modes_beside_its_rows():
+    table = run(WHOLE).table({"model": "x"}, shares)
+    sensitivities = dict.fromkeys(("latent_sensitivity", "time_sensitivity"), table.rows["output_rms"])
+    replace(table, rows=sensitivities, timestep=table.timestep + 1)
+    with pytest.raises(TableError, match="of different timesteps"):
+        watched = {"source": SOURCE}
+        replace(table, rows=sensitivities, timestep=table.timestep + 1, metadata=watched)
