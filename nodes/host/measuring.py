@@ -64,6 +64,10 @@ class Measuring:
         self.recording.clear()
         self._on_device = None
 
+    def pass_by(self) -> None:
+        """Take note of an evaluation that was reused."""
+        self.recording.pass_by()
+
     def take(
         self,
         branches: Sequence[Hashable | None],

@@ -17,6 +17,7 @@ from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
 from ...caching.visibility import visibility
 from ...calibration.table import SensitivityTable, TableError
+from ..host.prepare import completes
 from ..host.sampling import zones_of
 from ..refusals import problem
 from ..tables import files as table_files
@@ -86,9 +87,10 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
             config = _wished(config, wish, zones, choice.table, schedule.points)
             chosen["chosen"] = {"epsilon": config.epsilon, "speed_up": 0.0, "n": config.max_reuse}
         policy = policy_for(config, zones, choice.table, schedule.points, _PLANS)
+        measures = _measures(question) and completes(choice.table, schedule.points)
         notes = [
             *choice.notes,
-            *remarks(config, policy, choice.table, schedule.points),
+            *remarks(config, policy, choice.table, schedule.points, measures),
             *_unforeseen(sampling, schedule, config),
         ]
         run = simulate(policy, choice.table, schedule.points)
@@ -113,6 +115,12 @@ def _unforeseen(sampling: Sampling, schedule: Schedule, config: SenCacheConfig) 
         yield Note("own_sigmas", {"node": sampling.sigmas, "scheduler": schedule.scheduler})
     if config.reuses and not schedule.told:
         yield Note("not_foreseen", {"sampler": str(sampling.sampler)})
+
+
+def _measures(question: Mapping[str, Any]) -> bool:
+    """Tell whether the node's runs may measure: its table is 'automatic', and none is in the workflow."""
+    automatic = question.get("tables", [])[:1] == [AUTOMATIC] and not question.get("embedded", "").strip()
+    return automatic and bool(question.get("settings", {}).get("measure", True))
 
 
 def _choose(question: Mapping[str, Any]) -> Choice | None:

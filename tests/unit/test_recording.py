@@ -86,6 +86,28 @@ def test_why_a_run_can_not_be_measured():
         run(WHOLE).add(Sketch(0.01, 10.0, DIRECTIONS[0, :, :100], (DIRECTIONS[1, :, :100],)))
 
 
+def test_over_reused_evaluations_no_direction_is_compared():
+    """There a latent may turn as far as added noise would turn it."""
+    sparse = run(WHOLE, added=0.3)
+    spaced = Recording()
+    for index, sketch in enumerate(sparse._held):
+        if index % 2 == 1:
+            spaced.pass_by()
+        spaced.add(sketch)
+    assert spaced.table({}, shares).modes is not None
+    broken = run(WHOLE[:3])
+    broken.pass_by()
+    for sketch in run(WHOLE, added=1.0)._held[3:]:
+        broken.add(sketch)
+    assert obstacle(broken) is Obstacle.NOISE_ADDED
+
+
+def test_a_sampler_known_to_add_no_noise_is_not_judged_by_its_latents():
+    recording = run(WHOLE, added=0.3)
+    recording.noiseless = True
+    assert recording.table({}, shares).modes is not None
+
+
 def test_the_elements_are_spread_where_the_mask_lets_sample():
     mask = torch.zeros(1, 1, 4, 100)
     mask[..., 2:, :] = 1
