@@ -15,6 +15,7 @@ from .modes import from_outputs
 from .table import SensitivityTable
 
 MOST_BYTES = 48 << 20  # of main memory that a run's sketches take
+MOST_SAMPLES = 32  # of a batch; so that a large one leaves enough elements of each
 MOST_ELEMENTS = 16384  # of each sample's latent: the errors that a plan is made of are within 2 % then
 LEAST_ELEMENTS = 64
 LEAST_STEPS = 4
@@ -74,9 +75,9 @@ def chosen_elements(
 
     So many that `tensors` sketches of `steps` evaluations fit into MOST_BYTES. Where a `mask [B, ...]` is 0
     the latent is given, not sampled, and nothing is chosen. Raises UnmeasurableError where too little is
-    left.
+    left, or the evaluations are too many.
     """
-    batch = max(1, int(shape[0]))
+    batch = min(MOST_SAMPLES, max(1, int(shape[0])))
     fitting = MOST_BYTES // (4 * tensors * batch * max(1, steps))
     everywhere = int(torch.Size(shape[1:]).numel())
     if mask is None:
@@ -85,9 +86,15 @@ def chosen_elements(
         sampled = mask.detach().expand(tuple(shape)).flatten(1).cpu().amin(dim=0) > 0
         candidates = sampled.nonzero().flatten()
     count = min(len(candidates), fitting, MOST_ELEMENTS)
-    if count < min(LEAST_ELEMENTS, everywhere):
-        raise UnmeasurableError(Obstacle.MASKED_OUT)
+    for enough, why in ((len(candidates), Obstacle.MASKED_OUT), (fitting, Obstacle.TOO_MANY_EVALUATIONS)):
+        if enough < min(LEAST_ELEMENTS, everywhere):
+            raise UnmeasurableError(why)
     return candidates[torch.linspace(0, len(candidates) - 1, count, dtype=torch.float64).long()]
+
+
+def chosen_samples(tensor: Tensor) -> Tensor:
+    """Return evenly spread samples of a batch `[B, ...]`, at most MOST_SAMPLES of them, without a copy."""
+    return tensor[:: -(-len(tensor) // MOST_SAMPLES)]
 
 
 @dataclass(slots=True)

@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...calibration.recording import SOURCE, Obstacle, Recording, Sketch, UnmeasurableError, chosen_elements
+from ...calibration.recording import (
+    SOURCE,
+    Obstacle,
+    Recording,
+    Sketch,
+    UnmeasurableError,
+    chosen_elements,
+    chosen_samples,
+)
 from ...calibration.table import SensitivityTable
 from .model_identity import file_name, fingerprint, loras_digest, readable_name, weights_digest
 from .sampling import raw_output, shares_of
@@ -108,17 +116,18 @@ class Measuring:
             raise UnmeasurableError(Obstacle.NO_POSITIVE)
         used = [one for one, branch in zip(denoised[:2], branches[:2], strict=False) if branch is not None]
         held = self._sketched([x, *used])
-        at = torch.full((len(x),), sigma)
+        at = torch.full((held.shape[1],), sigma)
         outputs = [raw_output(self.model_sampling, at, one, held[0]) for one in held[1:]]
         place = self.model_sampling.calculate_input(at, held[0])
         self.recording.add(Sketch(sigma, timestep, place, tuple(outputs)))
 
     def _sketched(self, tensors: list[Tensor]) -> Tensor:
-        """Copy the chosen elements into main memory at once: `[len(tensors), B, n]`, float32."""
+        """Copy the chosen elements into main memory at once: `[len(tensors), samples, n]`, float32."""
         assert self.elements is not None
         if self._on_device is None or self._on_device.device != tensors[0].device:
             self._on_device = self.elements.to(tensors[0].device)
-        chosen = [one.detach().flatten(1).index_select(1, self._on_device) for one in tensors]
+        few = [chosen_samples(one.detach()).flatten(1) for one in tensors]
+        chosen = [one.index_select(1, self._on_device) for one in few]
         return torch.stack(chosen).to("cpu", torch.float32)
 
     def table(self, model: Any, cfg: float | None, steps: int, sampler: str) -> SensitivityTable:

@@ -10,11 +10,13 @@ from sencache.calibration.joining import joined
 from sencache.calibration.recording import (
     MOST_BYTES,
     MOST_ELEMENTS,
+    MOST_SAMPLES,
     Obstacle,
     Recording,
     Sketch,
     UnmeasurableError,
     chosen_elements,
+    chosen_samples,
 )
 from sencache.calibration.table import TableError, from_bytes, to_bytes
 
@@ -124,6 +126,17 @@ def test_the_sketches_of_a_large_video_stay_within_64_mebibytes(steps, batch):
     chosen = chosen_elements((batch, 16, 21, 60, 104), steps)
     assert len(chosen) <= MOST_ELEMENTS
     assert 3 * 4 * batch * steps * len(chosen) <= MOST_BYTES <= 64 << 20
+
+
+@pytest.mark.parametrize("batch", [1, 31, 32, 33, 64, 5000])
+def test_of_a_large_batch_some_samples_are_measured(batch):
+    samples = chosen_samples(torch.arange(batch)).tolist()
+    assert len(samples) == len(set(samples)) and min(batch, 17) <= len(samples) <= MOST_SAMPLES
+    assert samples[0] == 0 and samples[-1] >= batch - 1 - batch // 16
+    chosen = chosen_elements((batch, 16, 21, 60, 104), 50)
+    assert len(chosen) > 1000 and 3 * 4 * len(samples) * 50 * len(chosen) <= MOST_BYTES
+    with pytest.raises(UnmeasurableError, match="too_many_evaluations"):
+        chosen_elements((32, 16, 21, 60, 104), 10_000)
 
 
 def test_two_halves_join_to_what_the_whole_measures():
