@@ -16,13 +16,15 @@ from ...caching.remarks import remarks
 from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
 from ...caching.visibility import visibility
+from ...calibration.recording import is_recorded
 from ...calibration.table import SensitivityTable, TableError
 from ..host.prepare import completes
 from ..host.sampling import zones_of
 from ..refusals import problem
 from ..tables import files as table_files
-from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice, measured_of_file
-from .question import QuestionError, Sampling, config_of, read_into, wish_of
+from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice, file_choice, measured_of_file
+from ..tables.own import Identity, find
+from .question import QuestionError, Sampling, config_of, read_into, wish_of, within
 from .schedule import Schedule, ScheduleCache
 
 MAX_CANDIDATES = 16
@@ -78,7 +80,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, dict[str, Any]] = {}
     try:
         config, wish = config_of(question.get("settings", {})), wish_of(question.get("wish"))
-        choice = _choose(question)
+        choice = _choose(question, sampling)
         if choice is None:
             return {"problem": problem(Note("no_table"))}
         schedule = _SCHEDULES.of(choice.table, sampling)
@@ -123,7 +125,7 @@ def _measures(question: Mapping[str, Any]) -> bool:
     return automatic and bool(question.get("settings", {}).get("measure", True))
 
 
-def _choose(question: Mapping[str, Any]) -> Choice | None:
+def _choose(question: Mapping[str, Any], sampling: Sampling) -> Choice | None:
     """Choose as the node will: the workflow's own table, else the first of the names that is there."""
     names, text = question.get("tables", []), question.get("embedded", "")
     if not isinstance(text, str) or not isinstance(names, list) or len(names) > MAX_CANDIDATES:
@@ -136,14 +138,27 @@ def _choose(question: Mapping[str, Any]) -> Choice | None:
             return brought
     present = set(table_files.names())
     for name in names:
-        if name in present:
-            return Choice(table_files.CACHE.load(table_files.path_of(name)), name, FILE)
-        measured = measured_of_file(name) if names[0] == AUTOMATIC else None
-        if measured is not None:
-            return measured
+        found = file_choice(name) if name in present else None
+        if names[0] == AUTOMATIC:
+            found = _as_the_run(found or measured_of_file(name), sampling)
+        if found is not None:
+            return found
     if names and names[0] != AUTOMATIC:
         table_files.path_of(names[0])  # says that it is gone
     return None
+
+
+def _as_the_run(choice: Choice | None, sampling: Sampling) -> Choice | None:
+    """Choose among what a model's runs have measured as the next run will: a guided one needs both branches.
+
+    A later stage without guidance has a table of its own. None where the next run will measure.
+    """
+    if choice is None or sampling.cfg is None or not is_recorded(choice.table):
+        return choice
+    known = choice.table.metadata
+    model = Identity(known.get("fingerprint", ""), known.get("weights", ""))
+    found = find(model, within(sampling.cfg, 0.0, 1e3, "cfg") != 1.0)
+    return None if found is None else Choice(found[1], found[0], FILE)
 
 
 def _wished(

@@ -190,6 +190,24 @@ def test_an_unguided_table_does_not_serve_guided_runs(wan, patch, sample, unknow
         assert records(patched)[-1].nfe == STEPS // 2
 
 
+def test_the_panel_of_a_guided_stage_keeps_to_the_guided_table(wan, patch, sample, unknown):
+    """Its node is told of every table that its samplers measure, a second stage's at cfg 1 too."""
+    from sencache.nodes.panel.preview import answer
+
+    def shown(name: str, cfg: float | None) -> str:
+        told = {"sampling": {"cfg": cfg}, "settings": patch_inputs(), "tables": ["automatic", name]}
+        found = answer(told)
+        return found["problem"]["code"] if "problem" in found else found["table"]["name"]
+
+    sample(patch(wan), steps=6, cfg=1.0)
+    unguided = f"measured/{tables(unknown)[0]}"
+    assert shown(unguided, 1.0) == shown(unguided, None) == unguided
+    assert shown(unguided, 5.0) == "no_table"  # the next run measures
+    sample(patch(wan), steps=6)
+    (guided,) = {f"measured/{name}" for name in tables(unknown)} - {unguided}
+    assert shown(unguided, 5.0) == shown(guided, 5.0) == guided
+
+
 def test_a_second_stage_without_guidance_has_a_table_of_its_own(wan, patch, half_step, unknown):
     """As of LTX-2: a part with guidance, then one at cfg 1 of sigmas that the first has not measured."""
     patched = patch(wan, speed_up=2.0)
