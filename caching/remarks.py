@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..calibration.table import SensitivityTable
@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 
 def remarks(
-    config: SenCacheConfig, policy: Policy, table: SensitivityTable, points: RunPoints, measures: bool = False
+    config: SenCacheConfig,
+    policy: Policy,
+    table: SensitivityTable,
+    points: RunPoints,
+    measures: bool | None = False,
 ) -> tuple[Note, ...]:
-    """Return what is special about the policy that settings got for a run; one that `measures` mends gaps."""
+    """Return what is special about the policy that settings got for a run.
+
+    `measures` tells whether the run measures what the table lacks; None leaves that out.
+    """
     if not policy.stores:
         return (Note("not_planned"),) if config.reuses else ()
     if policy.config.rule != config.rule:
@@ -27,16 +34,25 @@ def remarks(
 
 
 def unmeasured(table: SensitivityTable, points: RunPoints) -> int:
-    """Return how many of a run's steps a table has not measured."""
-    return 0 if table.modes is None else int((~table.modes.covers(points.timesteps)).sum())
+    """Return how many of a run's evaluations a table has not measured, as far as it is known where they lie.
+
+    A sampler need not evaluate at every sigma of its schedule (dpm_fast), nor at any but the first
+    (dpm_adaptive).
+    """
+    return 0 if points.adaptive else unmeasured_times(table, [timestep for _, timestep in points.arrivals])
+
+
+def unmeasured_times(table: SensitivityTable, timesteps: Sequence[float]) -> int:
+    """Return how many of these model times a table has not measured."""
+    return 0 if table.modes is None else int((~table.modes.covers(timesteps)).sum())
 
 
 def _of_plan(
-    config: SenCacheConfig, planned: int, table: SensitivityTable, points: RunPoints, measures: bool
+    config: SenCacheConfig, planned: int, table: SensitivityTable, points: RunPoints, measures: bool | None
 ) -> Iterator[Note]:
     if not table.guided and points.cfg != 1.0:
         yield Note("unguided", {"cfg": f"{points.cfg:g}"})
-    count = unmeasured(table, points)
+    count = 0 if measures is None else unmeasured(table, points)
     if count:
         yield Note("measuring_rest" if measures else "unmeasured", {"count": count})
     if points.noise_moves is not None:

@@ -70,8 +70,8 @@ def _scores(record: RunRecord) -> str:
         looks = visibility_text(record.predicted_error)
         return (
             f"Planned {record.planned} computed evaluations; predicted error of the finished latent (rms, of "
-            f"about 1): {record.predicted_error:.4f}, {looks}. Had all those since the last computed one "
-            f"been reused: {spread}."
+            f"about 1): {record.predicted_error:.4f}, {looks}. Of each step, the error predicted if it and "
+            f"all before it, back to the last computed one, are reused: {spread}."
         )
     return f"Predicted change of the output: {spread}, against epsilon {record.config.epsilon:g}."
 

@@ -64,6 +64,7 @@ class SamplingRun:
         self._evaluations: list[Evaluation] = []
         self._began: list[float] = []
         self._checks: list[_Check] = []
+        self._stored = 0  # outputs at the current evaluation
 
     def begin(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> Decision:
         """Decide on the evaluation of latent `x [B, ...]` at `sigma` and model time `timestep`.
@@ -72,6 +73,7 @@ class SamplingRun:
         `x` is copied where it becomes the reference, and never changed.
         """
         self._take_pending()
+        self._stored = 0
         arrival = self._arrival(x, sigma, timestep)
         self._time = arrival.timestep if self._axis is None else self._axis(arrival.sigma)
         self.decision = decide(self.policy, arrival)
@@ -163,14 +165,18 @@ class SamplingRun:
         if not self.policy.stores:
             return
         stored, parked = self._branches.setdefault(branch, Branch()), self._parked(output)
-        self._check(stored, parked)
+        self._check(stored, parked, self._stored)
+        self._stored += 1
         stored.store(self.policy.forecast, parked, self._time, self._handling)
         stored.evaluation = len(self._evaluations)
 
-    def _check(self, branch: Branch, output: Tensor) -> None:
-        """Note how far the forecast that the plan had for a computed output would have been from it."""
+    def _check(self, branch: Branch, output: Tensor, place: int) -> None:
+        """Note how far the forecast that the plan had for a computed output would have been from it.
+
+        `place` is the output's among those of its evaluation: the positive branch's is the first, also where
+        a prompt has just begun and nothing of it is stored.
+        """
         foreseen, evaluation = self._handling.foreseen, len(self._evaluations) - 1
-        place = sum(check.evaluation == evaluation for check in self._checks)
         if foreseen is None or place >= len(foreseen.errors):
             return
         missed = branch.missed(self.policy.forecast, output, self._time, foreseen.damping)

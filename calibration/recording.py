@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import torch
@@ -15,6 +15,7 @@ from .modes import from_outputs
 from .table import SOURCE, SensitivityTable
 
 MOST_BYTES = 48 << 20  # of main memory that a run's sketches take
+MOST_SAMPLES = 32  # of a batch; so that a large one leaves enough elements of each
 MOST_ELEMENTS = 16384  # of each sample's latent: the errors that a plan is made of are within 2 % then
 LEAST_ELEMENTS = 64
 LEAST_STEPS = 4
@@ -57,12 +58,16 @@ def is_recorded(table: SensitivityTable) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """One evaluation: latent `x [B, n]` and raw `outputs [B, n]` of its branches, at chosen elements."""
+    """One evaluation: latent `x [B, n]` and raw `outputs [B, n]` of its branches, at chosen elements.
+
+    `after_reuse` tells whether evaluations that were not computed lie between it and the one before.
+    """
 
     sigma: float
     timestep: float
     x: Tensor
     outputs: tuple[Tensor, ...]
+    after_reuse: bool = False
 
 
 def chosen_elements(
@@ -72,9 +77,9 @@ def chosen_elements(
 
     So many that `tensors` sketches of `steps` evaluations fit into MOST_BYTES. Where a `mask [B, ...]` is 0
     the latent is given, not sampled, and nothing is chosen. Raises UnmeasurableError where too little is
-    left.
+    left, or the evaluations are too many.
     """
-    batch = max(1, int(shape[0]))
+    batch = min(MOST_SAMPLES, max(1, int(shape[0])))
     fitting = MOST_BYTES // (4 * tensors * batch * max(1, steps))
     everywhere = int(torch.Size(shape[1:]).numel())
     if mask is None:
@@ -83,9 +88,15 @@ def chosen_elements(
         sampled = mask.detach().expand(tuple(shape)).flatten(1).cpu().amin(dim=0) > 0
         candidates = sampled.nonzero().flatten()
     count = min(len(candidates), fitting, MOST_ELEMENTS)
-    if count < min(LEAST_ELEMENTS, everywhere):
-        raise UnmeasurableError(Obstacle.MASKED_OUT)
+    for enough, why in ((len(candidates), Obstacle.MASKED_OUT), (fitting, Obstacle.TOO_MANY_EVALUATIONS)):
+        if enough < min(LEAST_ELEMENTS, everywhere):
+            raise UnmeasurableError(why)
     return candidates[torch.linspace(0, len(candidates) - 1, count, dtype=torch.float64).long()]
+
+
+def chosen_samples(tensor: Tensor) -> Tensor:
+    """Return evenly spread samples of a batch `[B, ...]`, at most MOST_SAMPLES of them, without a copy."""
+    return tensor[:: -(-len(tensor) // MOST_SAMPLES)]
 
 
 @dataclass(slots=True)
@@ -94,22 +105,30 @@ class Recording:
 
     Model time has to descend: an evaluation that does not move on, such as a second-order sampler's second
     look at one sigma, takes the place of those before it. A run of more evaluations than `most` can't be
-    measured.
+    measured. A sampler that is known to be `noiseless` is not judged by its latents: with few steps a
+    high-order one leaves the straight way.
     """
 
     most: int = MAX_KNOTS
+    noiseless: bool = False
     _held: list[Sketch] = field(default_factory=list)
+    _passed: bool = False
+
+    def pass_by(self) -> None:
+        """Take note of an evaluation that was not computed."""
+        self._passed = True
 
     def add(self, sketch: Sketch) -> None:
         """Take in an evaluation; raises UnmeasurableError for one of another size than the others."""
         first = self._held[0].timestep if self._held else sketch.timestep
         while self._held and not comes_after(sketch.timestep, self._held[-1].timestep, first):
-            del self._held[-1]
+            self._passed |= self._held.pop().after_reuse
         if self._held and self._held[0].x.shape != sketch.x.shape:
             raise UnmeasurableError(Obstacle.SIZE_CHANGED)
         if len(self._held) >= self.most:
             raise UnmeasurableError(Obstacle.TOO_MANY_EVALUATIONS)
-        self._held.append(sketch)
+        self._held.append(replace(sketch, after_reuse=self._passed))
+        self._passed = False
 
     def __len__(self) -> int:
         return len(self._held)
@@ -134,7 +153,7 @@ class Recording:
         tensors = [tensor for one in held for tensor in (one.x, *one.outputs)]
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
             raise UnmeasurableError(Obstacle.NOT_FINITE)
-        if adds_noise(held, shares):
+        if not self.noiseless and adds_noise(held, shares):
             raise UnmeasurableError(Obstacle.NOISE_ADDED)
         outputs = [[*one.outputs, *one.outputs[:1]][: self.branches] for one in held]
         times = torch.tensor([one.timestep for one in held])
@@ -158,11 +177,13 @@ def adds_noise(held: Sequence[Sketch], shares: Shares) -> bool:
 
     A latent over its share of noise, `x / b`, moves with the signal-to-noise ratio `a / b` in the direction
     of the denoised latent, which changes slowly from step to step. Noise added at a step points anywhere.
+    Over reused evaluations it may have changed much: only directions of neighbouring ones are compared.
     """
     ratios = torch.tensor([shares(one.sigma) for one in held], dtype=torch.float64)
     places = torch.stack([one.x.double() / b for one, (_, b) in zip(held, ratios.tolist(), strict=True)])
     lengths = (ratios[:, 0] / ratios[:, 1]).diff()
     slopes = (places.diff(dim=0) / lengths[:, None, None]).flatten(1)
     cosines = torch.nn.functional.cosine_similarity(slopes[:-1], slopes[1:], dim=1)
-    return bool(cosines.nanmedian() < STEADY)
+    near = torch.tensor([not one.after_reuse for one in held[1:]])
+    return bool(cosines[near[:-1] & near[1:]].nanmedian() < STEADY)
 

@@ -15,6 +15,7 @@ from .host.model_identity import fingerprint, loras_digest, readable_name, weigh
 from .refusals import NotedTableError
 from .tables import own
 from .tables.choice import Choice, Wanted, automatic_choice
+from .tables.lookups import LOOKUPS
 from .tables.own import Identity
 
 
@@ -41,6 +42,7 @@ class Automatic:
 
     config: SenCacheConfig
     measures: bool = True
+    workflow: str | None = None  # what leads to the model, where that is known
 
     def find(self, guider: Any, timesteps: Sequence[float]) -> Choice | None:
         """Look the table up by the weights that the run samples with."""
@@ -57,8 +59,12 @@ class Automatic:
         needs = self.config.reuses and self.config.rule != PLAN
         measures = self.measures and not needs
         identity = Identity(fingerprint(model), weights_digest(model))
-        found = automatic_choice(Wanted(identity, guided, timesteps, needs, measures))
+        wanted = Wanted(identity, guided, timesteps, needs, measures)
+        found = automatic_choice(wanted)
+        if self.workflow is not None:
+            LOOKUPS.note(self.workflow, wanted, found)
         if found is not None:
+            own.mark_used(found.name)
             notes = (*_of_weights(found.table, identity.weights), *_of_loras(found.table, model))
             return replace(found, notes=(*found.notes, *notes))
         if needs:

@@ -9,6 +9,7 @@ import comfy.samplers
 import comfy.utils
 from comfy_api.latest import io, ui
 
+from ..caching.sentences import sentence
 from ..calibration.estimator import Calibration
 from ..calibration.rounding import rounded
 from ..calibration.table import SensitivityTable, TableError
@@ -213,9 +214,8 @@ def _measure(
     metadata = _metadata(run, seed, target.name)
     calibration = Calibration(samples, metadata, table_files.load_earlier(target, metadata))
     resumed, each = calibration.done, run.expected_evaluations()
-    cost = cost_of(max(0, samples - resumed) * each)
-    logger.info("SenCache: calibration takes about %(evaluations)d evaluations, %(videos)s videos.", cost)
-    about = {"samples": samples, "samples_done": resumed, "resumed": resumed, "table": target.name, **cost}
+    logger.info("SenCache: calibration. %s", sentence(cost_of(max(0, samples - resumed) * each)))
+    about = {"samples": samples, "samples_done": resumed, "resumed": resumed, "table": target.name}
     live = LiveCalibration.begin(about, samples * each, min(resumed, samples) * each)
     complete = False
     try:

@@ -17,6 +17,7 @@ from .automatic import Automatic, Chosen
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases
 from .host.model_identity import fingerprint, readable_name
+from .host.queued_graph import model_of_executing_node
 from .host.source import TableSource
 from .host.table_sampling import number_of
 from .host.wrappers import NODE, Patch
@@ -25,6 +26,7 @@ from .refusals import refusal
 from .tables import files as table_files
 from .tables.choice import AUTOMATIC, CONNECTED, MEASURED, Choice, embedded_choice, file_choice
 from .tables.embedded import from_text
+from .tables.lookups import LOOKUPS
 
 NOT_CONNECTED = object()
 Sensitivity = io.Custom("SENSITIVITY")
@@ -94,19 +96,23 @@ class SenCacheModelPatch(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, table: str = AUTOMATIC, **kwargs: Any) -> str:
-        """Run again when a table file was replaced, added or removed; a connected table needs none.
+        """Run again when the chosen table file was replaced, or 'automatic' would find another one.
 
-        The host passes None for what is linked.
+        A connected table needs neither, and an embedded one or a node that is off no 'automatic' one. The
+        host passes None for what is linked.
         """
         if "sensitivity" in kwargs or table is None:
             return ""
+        off = any(kwargs.get(name) in (0, 0.0) for name in ("epsilon", "n"))
+        if table == AUTOMATIC and (off or str(kwargs.get("embedded_table") or "").strip()):
+            return ""
         try:
-            paths = map(table_files.path_of, table_files.names() if table == AUTOMATIC else [str(table)])
-            stamps = [f"{path}:{(stat := path.stat()).st_mtime_ns}:{stat.st_size}" for path in paths]
+            if table != AUTOMATIC:
+                return table_files.stamp([str(table)])
+            workflow = model_of_executing_node()
+            return table_files.stamp() if workflow is None else LOOKUPS.state(workflow)
         except (TableError, OSError) as error:
-            stamps = [str(error)]
-        stamped = "\n".join(stamps).encode("utf-8", "surrogatepass")  # a file's name may be no valid text
-        return hashlib.sha256(stamped).hexdigest()
+            return hashlib.sha256(str(error).encode("utf-8", "surrogatepass")).hexdigest()
 
     @classmethod
     def validate_inputs(
@@ -197,7 +203,7 @@ def _source(
         return _chosen(brought)
     if name != AUTOMATIC:
         return _chosen(file_choice(name))
-    source = Automatic(config, measure)
+    source = Automatic(config, measure, model_of_executing_node())
     return source, source.of_model(model) if config.reuses else None
 
 

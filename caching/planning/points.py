@@ -22,7 +22,8 @@ class RunPoints:
     the guidance; `error_gain`, from 1 up, how much more than Euler's method the sampler makes of an error.
     `amplification [K]` is what the rest of the sampling makes of a change that a step leaves in the latent.
     `evaluations` are the (sigma, model time) at which the sampler really evaluates, in its order; where they
-    are empty it evaluates once at each of the sigmas. `noise_moves[j][i]` is how far (rms, model-input space)
+    are empty it evaluates once at each of the sigmas, or, where it is `adaptive`, somewhere between the first
+    and the last of them. `noise_moves[j][i]` is how far (rms, model-input space)
     noise that the sampler adds moves the latent from evaluation i to j, `[E, E]`; None where it adds none.
     """
 
@@ -36,6 +37,7 @@ class RunPoints:
     error_gain: float = 1.0
     evaluations: tuple[tuple[float, float], ...] = ()
     noise_moves: Array | None = field(default=None, compare=False)
+    adaptive: bool = False
 
     @property
     def importance(self) -> Array:

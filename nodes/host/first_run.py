@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from ...caching.config import SenCacheConfig
 from ...caching.notes import Note
+from ...caching.record import Evaluation
+from ...caching.remarks import unmeasured_times
 from ...calibration.recording import Obstacle, UnmeasurableError
-from ...calibration.table import TableError
+from ...calibration.table import SensitivityTable, TableError
 from ..panel.live import tell_measured
 from .guidance import guidance_scale
 from .measuring import Measuring
@@ -31,7 +34,7 @@ class FirstRun:
     guider: Any
     sampler: Any
     sigmas: Tensor
-    planned: bool  # by a table that has measured a part
+    table: SensitivityTable | None  # that has measured a part
 
     @classmethod
     def begin(
@@ -50,22 +53,39 @@ class FirstRun:
             return None
         sampling = prepared.model_sampling
         measuring = Measuring.begin(guider, sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
-        return cls(config, source, measuring, guider, sampler, sigmas.clone(), prepared.policy.stores)
+        measuring.recording.noiseless = prepared.noiseless
+        return cls(config, source, measuring, guider, sampler, sigmas.clone(), prepared.table)
 
-    def finish(self, complete: bool) -> tuple[Note, ...]:
-        """Save the table of a complete run; return what a person should know. Nothing is raised."""
+    def finish(self, complete: bool, evaluations: Sequence[Evaluation]) -> tuple[Note, ...]:
+        """Save what a complete run has measured; return what a person should know. Nothing is raised.
+
+        Where a table had measured all of the computed `evaluations`, nothing is saved or said.
+        """
+        times = [one.timestep for one in evaluations if not one.decision.reuse]
+        lacked = None if self.table is None else unmeasured_times(self.table, times)
         try:
-            return (self._saved() if complete else Note("measuring_stopped"),)
-        except UnmeasurableError as obstacle:
-            return (_unmeasurable(obstacle.why),)
-        except (OSError, TableError) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return (Note("measured_not_saved", {"why": why}),)
-        except Exception:  # the sampled video matters more than its measurement
-            logger.exception("SenCache: the run could not be measured.")
-            return (_unmeasurable(Obstacle.NOT_MEASURABLE),)
+            return () if lacked == 0 else self._outcome(complete, lacked)
         finally:
             self.measuring.release()
+
+    def _outcome(self, complete: bool, lacked: int | None) -> tuple[Note, ...]:
+        told = self._kept(complete)
+        whole = lacked is None or told.code in ("measured_rest", "measuring_stopped")
+        return (told,) if whole else (Note("unmeasured", {"count": lacked}), told)
+
+    def _kept(self, complete: bool) -> Note:
+        """Save what was measured, or say why not."""
+        spoiled = self.measuring.spoiled
+        try:
+            return self._saved() if complete or spoiled is not None else Note("measuring_stopped")
+        except UnmeasurableError as obstacle:
+            return _unmeasurable(obstacle.why)
+        except (OSError, TableError) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            return Note("measured_not_saved", {"why": why})
+        except Exception:  # the sampled video matters more than its measurement
+            logger.exception("SenCache: the run could not be measured.")
+            return _unmeasurable(Obstacle.NOT_MEASURABLE)
 
     def _saved(self) -> Note:
         steps = len(self.sigmas) - 1
@@ -80,7 +100,7 @@ class FirstRun:
         run = expected(self.config, found.table, self.guider, self.sampler, self.sigmas)
         tell_measured(found.name)
         values = {"table": found.name, "nfe": run.nfe, "total": len(run.decisions)}
-        return Note("measured_rest" if self.planned else "measured", values)
+        return Note("measured" if self.table is None else "measured_rest", values)
 
 
 def _unmeasurable(why: Obstacle) -> Note:

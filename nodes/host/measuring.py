@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...calibration.recording import Obstacle, Recording, Sketch, UnmeasurableError, chosen_elements
+from ...calibration.recording import (
+    Obstacle,
+    Recording,
+    Sketch,
+    UnmeasurableError,
+    chosen_elements,
+    chosen_samples,
+)
 from ...calibration.table import SOURCE, SensitivityTable
 from .branches import computation
 from .guidance import is_guided
@@ -25,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What was seen of one prompt in an evaluation, at the chosen elements: `x` and `denoised`, `[B, n]`."""
+    """One prompt's latent `x` and output `denoised` at the chosen elements, `[samples, n]`."""
 
     x: Tensor
     denoised: Tensor
@@ -147,11 +154,11 @@ class Measuring:
         return same
 
     def _chosen(self, tensor: Tensor) -> Tensor:
-        """Copy the chosen elements where they are: `[B, n]`."""
+        """Copy the chosen elements where they are: `[samples, n]`."""
         assert self.elements is not None
         if self._on_device is None or self._on_device.device != tensor.device:
             self._on_device = self.elements.to(tensor.device)
-        return tensor.detach().flatten(1).index_select(1, self._on_device)
+        return chosen_samples(tensor.detach()).flatten(1).index_select(1, self._on_device)
 
     def pass_over(self) -> None:
         """Leave out the current evaluation, of which a part is served and not computed."""
@@ -162,7 +169,9 @@ class Measuring:
         now, passed = dict(self._now), self._passed
         self._now.clear()
         self._passed = False
-        if self.spoiled is None and not passed:
+        if passed:
+            self.recording.pass_by()
+        elif self.spoiled is None:
             with self._guarded():
                 self._record(now, sigma, timestep)
 

@@ -29,8 +29,9 @@ from .table_sampling import number_of
 class PreparedRun:
     """What a run needs before its first evaluation.
 
-    `notes` are what a person should know of it, `measures` whether it measures what no table has yet, and
-    `why_not` what keeps it from that, None where nothing does.
+    `notes` are what a person should know of it, `measures` whether it measures what its `table` (None for a
+    first run) has not yet, and `why_not` what keeps it from that, None where nothing does. `noiseless` is its
+    sampler if it was seen to add no noise.
     """
 
     policy: Policy
@@ -39,11 +40,13 @@ class PreparedRun:
     notes: tuple[Note, ...] = ()
     measures: bool = False
     why_not: Obstacle | None = None
+    table: SensitivityTable | None = None
+    noiseless: bool = False
 
     @property
     def before(self) -> tuple[Note, ...]:
         """What a person should know while the run is under way."""
-        whole = self.measures and self.why_not is None and not self.policy.stores
+        whole = self.measures and self.why_not is None and self.table is None
         return (Note("measures"),) if whole else ()
 
 
@@ -59,17 +62,25 @@ def prepare(
     if not config.reuses:
         return PreparedRun(ComputeAll(config), model_sampling, axis), ""
     response = sampler_response(sampler, sigmas, model_sampling, guider.model_patcher)
-    why_not = _obstacle(guider, response)
+    why_not, noiseless = _obstacle(guider, response), response.noiseless
     choice = source.find(guider, model_sampling.timestep(sigmas[:-1]).float().tolist())
     if choice is None:
         policy: Policy = ComputeAll(config, Reason.MEASURING if why_not is None else Reason.NO_TABLE)
-        return PreparedRun(policy, model_sampling, axis, (), True, why_not), ""
+        return PreparedRun(policy, model_sampling, axis, (), True, why_not, None, noiseless), ""
     table = choice.table
     points = run_points(table, model_sampling, sigmas, guidance_scale(guider), response)
     policy = policy_for(config, zones_of(model_sampling, config), table, points)
-    measures = source.measures and is_recorded(table) and unmeasured(table, points) > 0
-    notes = (*choice.notes, *remarks(config, policy, table, points, measures))
-    return PreparedRun(policy, model_sampling, axis, notes, measures, why_not), choice.name
+    lacks = unmeasured(table, points) > 0 or points.adaptive
+    measures = source.measures and is_recorded(table) and lacks
+    # a run that measures says in the end what it has measured, or why not
+    notes = (*choice.notes, *remarks(config, policy, table, points, None if measures else False))
+    prepared = PreparedRun(policy, model_sampling, axis, notes, measures, why_not, table, noiseless)
+    return prepared, choice.name
+
+
+def completes(table: SensitivityTable, points: RunPoints) -> bool:
+    """Tell whether a run may measure what its table lacks, as far as it is known before."""
+    return is_recorded(table) and points.noise_moves is None
 
 
 def _obstacle(guider: Any, response: SamplerResponse) -> Obstacle | None:

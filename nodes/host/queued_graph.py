@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import server
+from comfy_execution.utils import get_executing_context
 
 STATS = "SenCacheStats"
 _PATCH = "SenCacheModelPatch"
@@ -14,6 +17,33 @@ _WITHOUT_MODEL = {
     "LATENT", "IMAGE", "MASK", "CONDITIONING", "VAE", "CLIP", "SIGMAS", "NOISE", "SAMPLER", "INT", "FLOAT",
     "STRING", "BOOLEAN",
 }  # fmt: skip
+
+
+def running(prompt_server: Any, prompt_id: str) -> tuple[Mapping[str, Any], Any]:
+    """Return the running prompt's graph, and what the page sent beside it; empty where it is not known."""
+    queue = getattr(prompt_server, "prompt_queue", None)
+    for item in list(getattr(queue, "currently_running", {}).values()):
+        if len(item) > 3 and str(item[1]) == prompt_id:
+            return item[2], item[3]
+    return {}, None
+
+
+def model_of_executing_node() -> str | None:
+    """Hash everything in the running prompt that leads to the model of the node that the host asks now.
+
+    None where the prompt is not known, or a node expanded to this one.
+    """
+    context = get_executing_context()
+    if context is None:
+        return None
+    prompt, _ = running(getattr(server.PromptServer, "instance", None), str(context.prompt_id))
+    node_id = str(context.node_id)
+    if node_id not in prompt:
+        return None
+    nodes = {one: prompt[one] for one in sorted(upstream(prompt, node_id, "model"))}
+    leads = [[one, node.get("class_type"), node.get("inputs")] for one, node in nodes.items()]
+    link = (prompt[node_id].get("inputs") or {}).get("model")
+    return hashlib.sha256(json.dumps([link, leads], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:

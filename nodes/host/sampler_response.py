@@ -41,17 +41,21 @@ class SamplerResponse:
     output, Euler's method having 1: the network answers an error in the latent, and the sampler that answer,
     so the square tells best how much further off than predicted a run ends (`tests/benchmarks/method.md`).
     `noise_moves[j][i]` is how far (rms, model-input space) the noise that it adds moves the latent from
-    evaluation i to j > i, `[E, E]`; None where it adds none. `told` is False where its ways depend on the
-    outputs, or could not be tried.
+    evaluation i to j > i, `[E, E]`; None where it adds none, which is sure where it was seen to be
+    `noiseless`. `told` is False where its ways depend on the
+    outputs, or could not be tried; `adaptive` where even its steps depend on them.
     """
 
     evaluations: tuple[float, ...] = ()
     error_gain: float = 1.0
     noise_moves: Array | None = None
     told: bool = True
+    adaptive: bool = False
+    noiseless: bool = False
 
 
 UNKNOWN = SamplerResponse(told=False)
+ADAPTIVE = SamplerResponse(told=False, adaptive=True, noiseless=True)
 EULER = SamplerResponse()
 
 
@@ -213,11 +217,12 @@ def _tried(function: Any, options: dict[str, Any], trial: _Trial) -> SamplerResp
     if not once_a_step:
         again, _ = trial.noise(function, options)  # an adaptive sampler takes other steps there
         told = np.allclose(again, evaluations) if len(again) == len(evaluations) else False
-        return SamplerResponse(tuple(evaluations)) if told else UNKNOWN
+        return SamplerResponse(tuple(evaluations), noiseless=True) if told else ADAPTIVE
     own, plain = (one[:, :-1].abs().amax(dim=0) for one in (held, trial.impulses(_euler, {})[1]))
     usable = bool(own.isfinite().all()) and bool((plain > 0).all())
     gain = float((own / plain).square().mean()) if usable else 1.0
-    return SamplerResponse(error_gain=max(1.0, gain), told=math.isfinite(gain) and bool(own.isfinite().all()))
+    told = math.isfinite(gain) and bool(own.isfinite().all())
+    return SamplerResponse(error_gain=max(1.0, gain), told=told, noiseless=told)
 
 
 def _euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: Any, callback: Any, disable: bool) -> Tensor:

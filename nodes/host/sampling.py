@@ -83,6 +83,7 @@ def points_of(
         error_gain=1.0 if response is None else response.error_gain,
         evaluations=() if response is None else _with_times(model_sampling, response.evaluations),
         noise_moves=None if response is None else response.noise_moves,
+        adaptive=response is not None and response.adaptive,
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...caching.config import SenCacheConfig
 from ...caching.forecast import Space
 from ...caching.notes import Note
-from ...caching.record import RunRecord
+from ...caching.record import Evaluation, RunRecord
 from ...caching.run import SamplingRun
 from ...calibration.table import TableError
 from ..panel.live import LiveRun
@@ -111,18 +111,24 @@ class Patch:
             return output
         finally:
             options.pop(KEY, None)
-            measured = () if first_run is None else first_run.finish(complete)
-            record = self._report(run, complete, prepared.notes + measured, table_name)
+            evaluations = run.finish()
+            measured = () if first_run is None else first_run.finish(complete, evaluations)
+            record = self._report(run, evaluations, complete, prepared.notes + measured, table_name)
             if live is not None:
                 live.finish(record)
 
     def _report(
-        self, run: SamplingRun, complete: bool, notes: tuple[Note, ...], table_name: str
+        self,
+        run: SamplingRun,
+        evaluations: tuple[Evaluation, ...],
+        complete: bool,
+        notes: tuple[Note, ...],
+        table_name: str,
     ) -> RunRecord:
         context = get_executing_context()
         record = RunRecord(
             config=run.policy.config,
-            evaluations=run.finish(),
+            evaluations=evaluations,
             complete=complete,
             node_id=None if context is None else str(context.node_id),
             prompt_id=None if context is None else str(context.prompt_id),

@@ -15,7 +15,7 @@ from server import PromptServer
 from ...caching.notes import Note
 from ...caching.policy import Decision
 from ...caching.record import RunRecord
-from ..host.queued_graph import stats_after
+from ..host.queued_graph import running, stats_after
 from .shown import as_shown
 
 RUN_EVENT = "sencache.run"
@@ -30,7 +30,8 @@ class Listener:
     def __init__(self, server: Any, prompt_id: str, node_id: str) -> None:
         self.node_id = node_id
         self.prompt_id = prompt_id
-        self.prompt, self.workflow = _running(server, prompt_id)
+        self.prompt, extra = running(server, prompt_id)
+        self.workflow = _inside(extra, "extra_pnginfo", "workflow", "id")
         self._server = server
         self._client = server.client_id
 
@@ -142,15 +143,6 @@ class LiveCalibration:
     def _tell(self, state: str, **more: Any) -> None:
         data = {**self._about, "state": state, "done": self._done, "total": self._total, **more}
         self._listener.send(CALIBRATION_EVENT, data)
-
-
-def _running(server: Any, prompt_id: str) -> tuple[Mapping[str, Any], str | None]:
-    """Return the running prompt's graph and the id of the workflow it was queued from, where known."""
-    queue = getattr(server, "prompt_queue", None)
-    for item in list(getattr(queue, "currently_running", {}).values()):
-        if len(item) > 3 and str(item[1]) == prompt_id:
-            return item[2], _inside(item[3], "extra_pnginfo", "workflow", "id")
-    return {}, None
 
 
 def _inside(value: Any, *names: str) -> Any:

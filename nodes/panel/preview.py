@@ -16,12 +16,15 @@ from ...caching.remarks import remarks
 from ...caching.rules import epsilon_for, policy_for
 from ...caching.simulate import ExpectedRun, simulate
 from ...caching.visibility import visibility
+from ...calibration.recording import is_recorded
 from ...calibration.table import SensitivityTable, TableError
+from ..host.prepare import completes
 from ..host.sampling import zones_of
 from ..refusals import problem
 from ..tables import files as table_files
-from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice, measured_of_file
-from .question import QuestionError, Sampling, config_of, read_into, wish_of
+from ..tables.choice import AUTOMATIC, FILE, Choice, embedded_choice, file_choice, measured_of_file
+from ..tables.own import Identity, find
+from .question import QuestionError, Sampling, config_of, read_into, wish_of, within
 from .schedule import Schedule, ScheduleCache
 
 MAX_CANDIDATES = 16
@@ -77,7 +80,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, dict[str, Any]] = {}
     try:
         config, wish = config_of(question.get("settings", {})), wish_of(question.get("wish"))
-        choice = _choose(question)
+        choice = _choose(question, sampling)
         if choice is None:
             return {"problem": problem(Note("no_table"))}
         schedule = _SCHEDULES.of(choice.table, sampling)
@@ -86,9 +89,10 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
             config = _wished(config, wish, zones, choice.table, schedule.points)
             chosen["chosen"] = {"epsilon": config.epsilon, "speed_up": 0.0, "n": config.max_reuse}
         policy = policy_for(config, zones, choice.table, schedule.points, _PLANS)
+        measures = _measures(question) and completes(choice.table, schedule.points)
         notes = [
             *choice.notes,
-            *remarks(config, policy, choice.table, schedule.points),
+            *remarks(config, policy, choice.table, schedule.points, measures),
             *_unforeseen(sampling, schedule, config),
         ]
         run = simulate(policy, choice.table, schedule.points)
@@ -115,7 +119,13 @@ def _unforeseen(sampling: Sampling, schedule: Schedule, config: SenCacheConfig) 
         yield Note("not_foreseen", {"sampler": str(sampling.sampler)})
 
 
-def _choose(question: Mapping[str, Any]) -> Choice | None:
+def _measures(question: Mapping[str, Any]) -> bool:
+    """Tell whether the node's runs may measure: its table is 'automatic', and none is in the workflow."""
+    automatic = question.get("tables", [])[:1] == [AUTOMATIC] and not question.get("embedded", "").strip()
+    return automatic and bool(question.get("settings", {}).get("measure", True))
+
+
+def _choose(question: Mapping[str, Any], sampling: Sampling) -> Choice | None:
     """Choose as the node will: the workflow's own table, else the first of the names that is there."""
     names, text = question.get("tables", []), question.get("embedded", "")
     if not isinstance(text, str) or not isinstance(names, list) or len(names) > MAX_CANDIDATES:
@@ -128,14 +138,27 @@ def _choose(question: Mapping[str, Any]) -> Choice | None:
             return brought
     present = set(table_files.names())
     for name in names:
-        if name in present:
-            return Choice(table_files.CACHE.load(table_files.path_of(name)), name, FILE)
-        measured = measured_of_file(name) if names[0] == AUTOMATIC else None
-        if measured is not None:
-            return measured
+        found = file_choice(name) if name in present else None
+        if names[0] == AUTOMATIC:
+            found = _as_the_run(found or measured_of_file(name), sampling)
+        if found is not None:
+            return found
     if names and names[0] != AUTOMATIC:
         table_files.path_of(names[0])  # says that it is gone
     return None
+
+
+def _as_the_run(choice: Choice | None, sampling: Sampling) -> Choice | None:
+    """Choose among what a model's runs have measured as the next run will: a guided one needs both branches.
+
+    A later stage without guidance has a table of its own. None where the next run will measure.
+    """
+    if choice is None or sampling.cfg is None or not is_recorded(choice.table):
+        return choice
+    known = choice.table.metadata
+    model = Identity(known.get("fingerprint", ""), known.get("weights", ""))
+    found = find(model, within(sampling.cfg, 0.0, 1e3, "cfg") != 1.0)
+    return None if found is None else Choice(found[1], found[0], FILE)
 
 
 def _wished(

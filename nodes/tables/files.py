@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -64,6 +64,19 @@ def path_of(name: str) -> Path:
             if os.path.commonpath([root, real]) == root:
                 return Path(real)
     raise NotedTableError(Note("table_outside", {"name": shown}))
+
+
+def stamp(listed: Sequence[str] | None = None) -> str:
+    """Hash which table files there are, or how those of these names are, without reading them.
+
+    Raises TableError and OSError for one that is gone.
+    """
+    hashed = hashlib.sha256()
+    for path in map(path_of, names() if listed is None else listed):
+        stat = path.stat()
+        # a file's name may be no valid text
+        hashed.update(f"{path}:{stat.st_mtime_ns}:{stat.st_size}\n".encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()
 
 
 def load(path: Path) -> SensitivityTable:

@@ -20,6 +20,7 @@ from ...calibration.rounding import rounded
 from ...calibration.table import SensitivityTable, TableError
 from ..host.table_sampling import number_of
 from . import files as table_files
+from . import usage
 from .files import EXTENSION, FOLDER
 
 SUBFOLDER = "measured"
@@ -83,6 +84,14 @@ def save(table: SensitivityTable) -> tuple[str, SensitivityTable]:
         raise OSError(None, "another server is writing there") from error
 
 
+def mark_used(name: str) -> None:
+    """Note that a measured table is in use, so that it stays."""
+    with contextlib.suppress(TableError):
+        path = table_files.path_of(name)
+        if path.parent.name == SUBFOLDER:
+            usage.mark_used(path)
+
+
 def _folder() -> Path:
     """Return the folder of measured tables, made if need be; raises OSError where it leads elsewhere.
 
@@ -139,13 +148,17 @@ def _file_name(table: SensitivityTable, number: int = 1) -> str:
 
 
 def _prune(folder: Path, newest: Path) -> None:
-    """Delete the oldest measured tables beyond the most that are kept; what else lies there is left alone."""
+    """Delete the measured tables that were not used for longest, beyond the most that are kept.
+
+    What else lies there is left alone.
+    """
     with contextlib.suppress(OSError):
         paths = list(folder.glob(f"*{EXTENSION}"))
         if len(paths) <= MOST_FILES:
             return
-        ours = [path for path in paths if path != newest and not path.is_symlink() and _is_measured(path)]
-        ours.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        used = usage.last_used(folder)
+        ours = [path for path in paths if path != newest and path in used and _is_measured(path)]
+        ours.sort(key=lambda path: used[path], reverse=True)
         for path in ours[MOST_FILES - 1 :]:
             with contextlib.suppress(OSError):
                 os.unlink(path)

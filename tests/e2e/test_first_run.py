@@ -46,6 +46,28 @@ def test_the_second_queue_is_faster(server, name):
     assert len(counts(server)) == before + 2
 
 
+def test_a_new_table_makes_only_its_own_models_workflow_sample_again(tmp_path):
+    """As the host's output cache is asked; with epsilon 0 no table matters at all."""
+    with ComfyServer(tmp_path / "server", "--cache-lru", "100") as server:
+        folder = server.base / "models" / "diffusion_models"
+        for version, by in (("tuned", 1.001), ("other", 1.002)):
+            save_tuned("wan", by, folder / f"wan {version}.safetensors")
+        off = saved(sampled("wan", "wan tuned.safetensors", epsilon=0.0), "sampler")
+        for prompt in (off, asked("wan"), asked("wan"), asked("wan", "other")):
+            server.run(prompt)
+        assert counts(server) == [(STEPS, STEPS), (STEPS, STEPS), (STEPS // 2, STEPS), (STEPS, STEPS)]
+        for prompt in (off, asked("wan")):
+            server.run(prompt)
+        assert len(counts(server)) == 4
+        server.run(asked("wan", "other"))
+        assert counts(server)[4:] == [(STEPS // 2, STEPS)]
+        measured = (server.base / "models" / "sencache" / "measured").glob("*.safetensors")
+        min(measured, key=lambda path: path.stat().st_mtime).unlink()  # of the model that ran first
+        for prompt in (off, asked("wan", "other"), asked("wan")):
+            server.run(prompt)
+        assert counts(server)[5:] == [(STEPS, STEPS)]
+
+
 def test_both_experts_are_measured_and_then_planned(server):
     before = len(counts(server))
     for _ in range(2):

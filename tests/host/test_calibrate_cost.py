@@ -43,7 +43,7 @@ def test_as_it_is_set_it_costs_at_most_one_video(name, host, required):
     )  # fmt: skip
     files.save_target("cost").path.unlink()
     said = expected_cost({name: settings[name] for name in ("steps", "samples", "sensitivities")})
-    assert len(calls) <= said["evaluations"] <= ONE_VIDEO
+    assert len(calls) <= said["values"]["evaluations"] <= ONE_VIDEO
     table = output.args[0]
     assert table.has_sensitivities and table.guided and table.num_samples == 1
     assert 4 <= len(table.timestep) <= 6 and len(table.modes.timestep) >= 24
@@ -82,4 +82,24 @@ def test_the_papers_way_is_told_beside_the_artists_video(host):
 
     asked = {"steps": 50, "samples": 8, "sensitivities": "every step", "video_steps": 20}
     said = expected_cost(asked)
-    assert said == {"evaluations": 8 * (50 + 2 * 49 + 12), "videos": "64.0", "steps": 20}
+    values = {"evaluations": 8 * (50 + 2 * 49 + 12), "times": "64", "steps": 20}
+    assert said == {"code": "cost_videos", "values": values}
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "said"),
+    [
+        (17, "34 % of what one of your videos takes (50 steps)"),
+        (44, "88 % of what one of your videos takes (50 steps)"),
+        (45, "as many as one of your videos (50 steps)"),
+        (50, "as many as one of your videos (50 steps)"),
+        (55, "as many as one of your videos (50 steps)"),
+        (60, "1.2 times as many as one of your videos (50 steps)"),
+        (100, "2 times as many as one of your videos (50 steps)"),
+    ],
+)
+def test_the_cost_is_said_as_a_person_would(host, evaluations, said):
+    from sencache.caching.sentences import sentence
+    from sencache.nodes.panel.cost import cost_of
+
+    assert sentence(cost_of(evaluations)) == f"About {evaluations} evaluations: {said}."

@@ -128,6 +128,23 @@ def test_a_sampler_that_looks_twice_measures_each_place_once(sampler, wan, patch
     assert records(patched)[-1].predicted_error < 0.3
 
 
+@pytest.mark.parametrize("sampler", ["dpm_fast", "dpm_adaptive"])
+def test_a_sampler_that_leaves_its_schedule_is_measured_then_planned(sampler, wan, patch, sample, unknown):
+    """It never evaluates at the schedule's last sigma, which counts as nothing that its table lacks."""
+    patched = patch(wan, speed_up=2.0)
+    for _ in range(2):
+        sample(patched, steps=STEPS, sampler=sampler)
+    first, second = records(patched)
+    assert [note.code for note in first.notes] == ["measured"] and first.reused == 0
+    assert second.notes == () and second.reused > 0
+
+
+def test_few_steps_of_a_high_order_are_not_taken_for_noise(wan, patch, sample, unknown):
+    patched = patch(wan)
+    sample(patched, steps=8, sampler="dpm_fast")
+    assert codes(patched) == ["measured"]
+
+
 def test_two_experts_and_a_fine_tune_each_find_their_own(wan, tuned, patch, sample, unknown):
     models = [patch(model, speed_up=2.0) for model in (wan, tuned(0.001), tuned(0.002))]
     for _ in range(2):
@@ -173,6 +190,24 @@ def test_an_unguided_table_does_not_serve_guided_runs(wan, patch, sample, unknow
         assert records(patched)[-1].nfe == STEPS // 2
 
 
+def test_the_panel_of_a_guided_stage_keeps_to_the_guided_table(wan, patch, sample, unknown):
+    """Its node is told of every table that its samplers measure, a second stage's at cfg 1 too."""
+    from sencache.nodes.panel.preview import answer
+
+    def shown(name: str, cfg: float | None) -> str:
+        told = {"sampling": {"cfg": cfg}, "settings": patch_inputs(), "tables": ["automatic", name]}
+        found = answer(told)
+        return found["problem"]["code"] if "problem" in found else found["table"]["name"]
+
+    sample(patch(wan), steps=6, cfg=1.0)
+    unguided = f"measured/{tables(unknown)[0]}"
+    assert shown(unguided, 1.0) == shown(unguided, None) == unguided
+    assert shown(unguided, 5.0) == "no_table"  # the next run measures
+    sample(patch(wan), steps=6)
+    (guided,) = {f"measured/{name}" for name in tables(unknown)} - {unguided}
+    assert shown(unguided, 5.0) == shown(guided, 5.0) == guided
+
+
 def test_a_second_stage_without_guidance_has_a_table_of_its_own(wan, patch, half_step, unknown):
     """As of LTX-2: a part with guidance, then one at cfg 1 of sigmas that the first has not measured."""
     patched = patch(wan, speed_up=2.0)
@@ -188,6 +223,46 @@ def test_noise_at_every_step_is_no_measurement(wan, patch, sample, unknown):
         assert torch.equal(sample(patched, sampler=sampler, steps=8), sample(wan, sampler=sampler, steps=8))
         assert codes(patched) == ["unmeasurable_noise_added"]
     assert tables(unknown) == []
+
+
+def test_a_part_that_noise_keeps_from_being_measured_is_said_alike_before_and_after(
+    wan, patch, half_step, sample, unknown
+):
+    from sencache.nodes.panel.preview import answer
+
+    half_step(patch(wan), empty_latent(), 0, 10, noise=True, leftover=True)
+    (measured,) = tables(unknown)
+    question = {"settings": patch_inputs(), "tables": ["automatic", f"measured/{measured}"], "embedded": ""}
+
+    def foretold(sampler: str, **changed: Any) -> list[str]:
+        sampling = {"steps": STEPS, "sampler": sampler, "scheduler": "simple", "cfg": 5.0}
+        asked = {**question, "sampling": sampling, **changed}
+        return [note["code"] for note in answer(asked)["notes"]]
+
+    noisy = ["unmeasured", "adds_noise"]
+    assert foretold("euler") == ["measuring_rest"] and foretold("euler_ancestral") == noisy
+    assert foretold("euler", settings=patch_inputs(measure=False)) == ["unmeasured"]
+    assert foretold("euler", tables=[f"measured/{measured}"]) == ["unmeasured"]
+    patched = patch(wan)
+    sample(patched, steps=STEPS, sampler="euler_ancestral")
+    assert sorted(codes(patched)) == sorted([*noisy, "unmeasurable_noise_added"])
+    sample(patched, steps=STEPS)
+    assert codes(patched) == ["measured_rest"]
+
+
+def test_a_stopped_run_promises_no_measurement_that_noise_forbids(wan, patch, sample, unknown):
+    import comfy.model_management
+    import comfy.patcher_extension
+
+    def stop(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        raise comfy.model_management.InterruptProcessingException
+
+    patched = patch(wan)
+    kind = comfy.patcher_extension.WrappersMP.CALC_COND_BATCH
+    patched.add_wrapper_with_key(kind, "stop", stop)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(patched, steps=6, sampler="euler_ancestral")
+    assert codes(patched) == ["unmeasurable_noise_added"]
 
 
 def test_prompts_that_change_on_the_way_are_no_measurement(host, wan, patch, unknown):

@@ -168,6 +168,34 @@ def test_a_file_whose_name_is_no_text_changes_nothing(wan, patch, sample, measur
     assert SenCacheModelPatch.fingerprint_inputs(**patch_inputs()) != before
 
 
+def test_the_table_that_is_used_outlives_newer_ones(wan, patch, sample, measured, monkeypatch):
+    """As of a base model beside many fine-tunes, each sampled once."""
+    from sencache.nodes.tables import own
+
+    monkeypatch.setattr(own, "MOST_FILES", 3)
+    os.utime(measured, (1e9, 1e9))
+    written = measured.stat().st_mtime_ns
+    sample(patch(wan), steps=STEPS)  # uses it
+    for number in range(4):
+        other = measured.with_name(f"other {number}.safetensors")
+        rewritten(measured, other, weights=f"{number:016}")
+        os.utime(other, (2e9, 1e9 + 1 + number))  # read later, as at every start, but never used
+    table = own.tables.load(measured)
+    own.save(replace(table, metadata={**table.metadata, "weights": "f" * 16}))
+    assert measured.exists() and measured.stat().st_mtime_ns == written
+    assert len(list(measured.parent.glob("*.safetensors"))) == 3
+
+
+@pytest.mark.parametrize("notes", [b"", b"[1]", b"{", b'{"x": "y"}', b'{"../x": 1e999}', b"[" * 100_000])
+def test_strange_notes_of_what_was_used_change_nothing(wan, patch, sample, measured, notes):
+    from sencache.nodes.tables.usage import NOTES, last_used
+
+    (measured.parent / NOTES).write_bytes(notes)
+    sample(patch(wan), steps=STEPS)
+    assert last_used(measured.parent)[measured] > measured.stat().st_mtime
+    assert measured.name in (measured.parent / NOTES).read_text()
+
+
 def test_a_dangling_link_does_not_keep_the_store_from_its_bound(wan, patch, sample, measured, monkeypatch):
     from sencache.nodes.tables import own
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sencache.caching.record import RunRecord
 from sencache.caching.report import LESS_PREDICTABLE, advice, as_dict
 from sencache.caching.visibility import Visibility, visibility
+from sencache.calibration.modes import from_outputs
 from sencache.tests.toy_plans import OUTPUTS, SIGMAS, curve, follow, planned_run, table_of
+from sencache.tests.toy_runs import begin
 
 
 def record_of(output, **settings) -> RunRecord:
@@ -54,6 +58,21 @@ def test_reused_steps_and_the_first_have_nothing_to_compare():
     assert all(one.forecast is None for one in record.evaluations if one.decision.reuse)
     steps = as_dict(record)["steps"]
     assert [step["missed"] is None for step in steps] == [one.forecast is None for one in record.evaluations]
+
+
+def test_where_a_prompt_begins_the_other_branch_is_still_compared_with_its_own_forecast():
+    """The positive branch changes all the way, the negative one hardly: only the latter can be compared."""
+    outputs = [[curve(sigma), 0.01 * curve(sigma)] for sigma in SIGMAS]
+    modes = from_outputs([1000 * sigma for sigma in SIGMAS], outputs)
+    run = planned_run(replace(table_of(), modes=modes), speed_up=1.0)
+    for sigma, (positive, negative) in zip(SIGMAS, outputs, strict=True):
+        begin(run, torch.zeros(1, 4), sigma)
+        run.store("early" if sigma > 0.5 else "late", positive)
+        run.store("negative", negative)
+    checks = [one.forecast for one in run.finish()]
+    begun = next(index for index, sigma in enumerate(SIGMAS) if sigma <= 0.5)
+    assert checks[begun].expected == pytest.approx(checks[begun].missed, rel=0.02)
+    assert checks[begun].expected < 0.02 * checks[begun - 1].expected
 
 
 def test_the_outputs_stay_what_they_are():

@@ -12,11 +12,13 @@ from sencache.calibration.modes import OutputModes
 from sencache.calibration.recording import (
     MOST_BYTES,
     MOST_ELEMENTS,
+    MOST_SAMPLES,
     Obstacle,
     Recording,
     Sketch,
     UnmeasurableError,
     chosen_elements,
+    chosen_samples,
 )
 from sencache.calibration.table import SOURCE, TableError, from_bytes, to_bytes
 
@@ -88,6 +90,28 @@ def test_why_a_run_can_not_be_measured():
         run(WHOLE).add(Sketch(0.01, 10.0, DIRECTIONS[0, :, :100], (DIRECTIONS[1, :, :100],)))
 
 
+def test_over_reused_evaluations_no_direction_is_compared():
+    """There a latent may turn as far as added noise would turn it."""
+    sparse = run(WHOLE, added=0.3)
+    spaced = Recording()
+    for index, sketch in enumerate(sparse._held):
+        if index % 2 == 1:
+            spaced.pass_by()
+        spaced.add(sketch)
+    assert spaced.table({}, shares).modes is not None
+    broken = run(WHOLE[:3])
+    broken.pass_by()
+    for sketch in run(WHOLE, added=1.0)._held[3:]:
+        broken.add(sketch)
+    assert obstacle(broken) is Obstacle.NOISE_ADDED
+
+
+def test_a_sampler_known_to_add_no_noise_is_not_judged_by_its_latents():
+    recording = run(WHOLE, added=0.3)
+    recording.noiseless = True
+    assert recording.table({}, shares).modes is not None
+
+
 def test_the_elements_are_spread_where_the_mask_lets_sample():
     mask = torch.zeros(1, 1, 4, 100)
     mask[..., 2:, :] = 1
@@ -104,6 +128,17 @@ def test_the_sketches_of_a_large_video_stay_within_64_mebibytes(steps, batch):
     chosen = chosen_elements((batch, 16, 21, 60, 104), steps)
     assert len(chosen) <= MOST_ELEMENTS
     assert 3 * 4 * batch * steps * len(chosen) <= MOST_BYTES <= 64 << 20
+
+
+@pytest.mark.parametrize("batch", [1, 31, 32, 33, 64, 5000])
+def test_of_a_large_batch_some_samples_are_measured(batch):
+    samples = chosen_samples(torch.arange(batch)).tolist()
+    assert len(samples) == len(set(samples)) and min(batch, 17) <= len(samples) <= MOST_SAMPLES
+    assert samples[0] == 0 and samples[-1] >= batch - 1 - batch // 16
+    chosen = chosen_elements((batch, 16, 21, 60, 104), 50)
+    assert len(chosen) > 1000 and 3 * 4 * len(samples) * 50 * len(chosen) <= MOST_BYTES
+    with pytest.raises(UnmeasurableError, match="too_many_evaluations"):
+        chosen_elements((32, 16, 21, 60, 104), 10_000)
 
 
 def test_two_halves_join_to_what_the_whole_measures():

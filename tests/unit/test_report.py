@@ -183,8 +183,8 @@ def test_a_planned_run_tells_what_was_planned_and_the_error_to_expect():
     run = planned_run(FIRST, reused(0.01), reused(0.02), planned(0.06), planned(0.02))
     assert lines_with(run, "Planned") == [
         "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312, "
-        "hardly visible. Had all those since the last computed one been reused: 0.0100 to 0.0600, "
-        "median 0.0200."
+        "hardly visible. Of each step, the error predicted if it and all before it, back to the last "
+        "computed one, are reused: 0.0100 to 0.0600, median 0.0200."
     ]
     assert lines_with(run, "Computed because") == [
         "Computed because: the plan computes here (2), first evaluation (1)."

@@ -104,6 +104,17 @@ def test_what_a_table_lacks_is_said():
     assert notes(table_of(sigmas=SIGMAS[:-2]), epsilon=0.0) == ()
 
 
+def test_what_a_table_lacks_is_counted_where_the_sampler_evaluates():
+    """dpm_fast does not evaluate at the schedule's last sigma, dpm_adaptive not even at its others."""
+    part = table_of(sigmas=SIGMAS[:-1])
+    assert notes(part, POINTS) == (Note("unmeasured", {"count": 1}),)
+    elsewhere = tuple((sigma, 1000 * sigma) for sigma in (1.0, 0.6, 0.5, 0.3))
+    assert notes(part, replace(POINTS, evaluations=elsewhere)) == ()
+    beyond = (*elsewhere, (0.05, 50.0), (0.01, 10.0))
+    assert notes(part, replace(POINTS, evaluations=beyond)) == (Note("unmeasured", {"count": 2}),)
+    assert notes(part, replace(POINTS, adaptive=True)) == ()
+
+
 @dataclass(frozen=True, slots=True)
 class Parabola:
     """Extends the parabola through the last three outputs; through fewer, what goes through them."""

@@ -5,7 +5,7 @@ import { ask } from "../lib/ask.js";
 import {
   alongModel, capture, everyNode, heldOf, nodeAt, originOf, root, setValues, valueOf,
 } from "../lib/graph.js";
-import { text } from "../lib/texts.js";
+import { text, told } from "../lib/texts.js";
 import { button, chain, make, mount } from "../lib/view.js";
 
 const [WIDTH, HEIGHT] = [300, 80];
@@ -79,7 +79,7 @@ async function priced(node) {
   const names = ["steps", "samples", "sensitivities"];
   const asked = Object.fromEntries(names.map((name) => [name, valueOf(node, name)]));
   const answer = await ask("cost", { ...asked, video_steps: (sampler && valueOf(sampler, "steps")) ?? null });
-  return answer?.evaluations ? text("cost", answer) : "";
+  return answer?.code ? told(answer) : "";
 }
 
 /** @param {any} data */
