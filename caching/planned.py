@@ -27,8 +27,8 @@ class Planned:
 
     An evaluation belongs to the planned step in which its sigma lies. One in a step that the plan computes,
     or before the last computed one (some samplers go back), is computed; so is a second one in a step after
-    which the plan computes again. What is reused is compared with `limit`: with the noise that a sampler
-    adds, which no plan knows, it may be too much.
+    which the plan computes again. What is reused is compared with `limit`, because the latent may move
+    further than the plan has foreseen.
     """
 
     stores = True
@@ -187,9 +187,9 @@ class Planned:
         return replace(found, latent_sensitivity=float((after - here).norm()) / moved)
 
     def _foreseen_noise(self) -> float:
-        """Return how far the sampler's noise moves the latent: a wish puts up with that, epsilon does not."""
+        """Return how far the sampler's noise moves the latent, which the plan has taken into account."""
         moves = self._points.noise_moves
-        if self.config.speed_up == 0 or moves is None or self._arrived >= len(moves):
+        if moves is None or self._arrived >= len(moves):
             return 0.0
         return float(moves[self._arrived][self._reference_arrived])
 

@@ -45,7 +45,8 @@ class Planner:
     Where the best plan along the settings' forecast is predicted to err by more than `tuned.UNRELIABLE`, the
     outputs that it would extend are themselves too far off, and as many evaluations are planned for holding.
     Past `tuned.UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
-    What epsilon bounds is the error predicted for the run's sampler.
+    What epsilon bounds is the error predicted for the run's sampler. Where it adds noise, denoised latents
+    are held whatever was asked for: a raw output holds its step's noise, and a line extends its changes.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class Planner:
         points: RunPoints,
         solver: Solver = solve,
     ) -> None:
-        asked = HOLD_DENOISED if config.forecast == "hold" else FORECASTS[config.forecast]
+        held = config.forecast == "hold" or points.noise_misses is not None
+        asked = HOLD_DENOISED if held else FORECASTS[config.forecast]
         self._steps = len(points.sigmas)
         self._run = (config, zones, table, points)
         self._solver = solver

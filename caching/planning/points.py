@@ -25,6 +25,8 @@ class RunPoints:
     are empty it evaluates once at each of the sigmas, or, where it is `adaptive`, somewhere between the first
     and the last of them. `noise_moves[j][i]` is how far (rms, model-input space)
     noise that the sampler adds moves the latent from evaluation i to j, `[E, E]`; None where it adds none.
+    `noise_misses[j][i]` is what of the output (rms) at step j the noise added since step i makes, which no
+    forecast knows, `[K, K]`; None where none is added.
     """
 
     sigmas: tuple[float, ...]
@@ -37,6 +39,7 @@ class RunPoints:
     error_gain: float = 1.0
     evaluations: tuple[tuple[float, float], ...] = ()
     noise_moves: Array | None = field(default=None, compare=False)
+    noise_misses: Array | None = field(default=None, compare=False)
     adaptive: bool = False
 
     @property

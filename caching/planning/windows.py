@@ -80,6 +80,10 @@ def window_errors(
         share, missed = importance[reused], change - follow[..., None] * rise
         errors[k, :, 2 : end - k + 1] = _summed_squares(effect[reused], missed)
         squares = _summed_squares(share, missed)
+        if points.noise_misses is not None:
+            unknown = points.noise_misses[reused, k]
+            errors[k, :, 2 : end - k + 1] += np.cumsum(effect[reused] * unknown) ** 2
+            squares += np.cumsum(share * unknown) ** 2
         inner = reused + 1 < steps  # windows that a computed evaluation ends
         if forecast.corrects:
             curved = _interpolation_errors(columns, progress, share, k, strides, reused[inner] + 1)

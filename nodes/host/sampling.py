@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...caching import tuned
 from ...caching.config import SenCacheConfig, Zones
-from ...caching.planning.points import RunPoints, amplification_of, step_weights
+from ...caching.planning.points import Array, RunPoints, amplification_of, step_weights
 
 if TYPE_CHECKING:
     from .sampler_response import SamplerResponse
@@ -70,6 +70,7 @@ def points_of(
     one, nothing = torch.ones(1, 1), torch.zeros(1, 1)
     signal, noise = np.array([shares_of(model_sampling, sigma) for sigma in at]).T
     gain = [float(model_sampling.calculate_denoised(sigma, one, nothing)) for sigma in at[:-1]]
+    moves = None if response is None else response.noise_moves
     axis = progress_of(model_sampling)
     progress = np.array([axis(sigma) for sigma in at[:-1].tolist()])
     return RunPoints(
@@ -82,9 +83,23 @@ def points_of(
         amplification=tuple(amplification_of(signal[1:], noise[1:], tuned.VARIANCE).tolist()),
         error_gain=1.0 if response is None else response.error_gain,
         evaluations=() if response is None else _with_times(model_sampling, response.evaluations),
-        noise_moves=None if response is None else response.noise_moves,
+        noise_moves=moves,
+        noise_misses=None if moves is None else _misses(moves, response.evaluations, at[:-1].tolist(), gain),
         adaptive=response is not None and response.adaptive,
     )
+
+
+def _misses(
+    moves: Array, evaluations: Sequence[float], sigmas: Sequence[float], gain: Sequence[float]
+) -> Array:
+    """Return what noise changes in the output from step to step, `[K, K]`, by how it moves the latent.
+
+    `moves [E, E]` belong to the sigmas `evaluations`, of which each step's first counts; `gain [K]` is the
+    change of the denoised latent per change of the output.
+    """
+    first = [int(np.abs(np.asarray(evaluations) - sigma).argmin()) for sigma in sigmas]
+    answers = tuned.NOISE_ANSWER * moves[np.ix_(first, first)]
+    return np.asarray(answers / np.abs(np.asarray(gain))[:, None])
 
 
 def _with_times(model_sampling: Any, sigmas: tuple[float, ...]) -> tuple[tuple[float, float], ...]:

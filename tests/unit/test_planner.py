@@ -48,6 +48,34 @@ def test_epsilon_bounds_the_predicted_error_with_as_few_evaluations_as_any_plan_
     assert min(counts) == 1 and max(counts) == STEPS
 
 
+def noisy(amount: float, steps: int = STEPS) -> np.ndarray:
+    """Misses that grow with the noise added since the last computed step, as a random walk does."""
+    later, earlier = np.meshgrid(np.arange(steps), np.arange(steps), indexing="ij")
+    return amount * np.sqrt(np.maximum(0, later - earlier))
+
+
+def test_where_noise_is_added_denoised_latents_are_held_and_what_it_makes_is_predicted():
+    points = replace(POINTS, noise_misses=noisy(0.3))
+    plain = Planner(SenCacheConfig(forecast="hold"), EVERYWHERE, table_of(), POINTS).of_count(STEPS // 2)
+    found = Planner(SenCacheConfig(), EVERYWHERE, table_of(), points).of_count(STEPS // 2)
+    assert found.forecast is HOLD_DENOISED and found.count == plain.count
+    computed = computed_by(found, STEPS)
+    own = found.windows.total(plain.windows.errors, computed)  # what holding alone leaves of these windows
+    effect, expected = points.effect, own**2
+    for k, following in zip(computed, [*computed[1:], STEPS], strict=True):
+        reused = np.arange(k + 1, following)
+        expected += float((effect[reused] * points.noise_misses[reused, k]).sum()) ** 2
+    assert found.predicted == pytest.approx(math.sqrt(expected))
+
+
+def test_the_more_noise_is_added_the_more_epsilon_computes():
+    counts = [
+        policy(table_of(), points=replace(POINTS, noise_misses=noisy(amount)), epsilon=0.2).planned
+        for amount in (0.0, 0.2, 1.0, 5.0)
+    ]
+    assert counts == sorted(counts) and counts[0] < counts[-1]
+
+
 def test_early_errors_count_more(monkeypatch):
     monkeypatch.setattr(tuned, "EARLY_AMPLIFICATION", 7.0)
     amplified = POINTS.importance / np.asarray(POINTS.weights)

@@ -71,7 +71,7 @@ def test_where_everything_was_too_far_the_advice_is_a_larger_epsilon():
     run = record(FIRST, over(0.32), over(0.25), over(0.4))
     assert lines_with(run, "Nothing was reused") == [
         "Nothing was reused: the smallest predicted error was 0.2500. Raise epsilon above it. "
-        "Samplers that add noise at every step (SDE, ancestral, LCM) leave little to reuse."
+        "With samplers that add noise at every step (SDE, ancestral, LCM) every reused step costs more."
     ]
 
 
