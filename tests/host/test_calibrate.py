@@ -230,3 +230,24 @@ def test_a_table_deleted_since_runs_the_node_again_and_a_finished_one_does_not(c
     assert target.path.exists() and state() == deleted
     assert SenCacheCalibrate.fingerprint_inputs(table_name="../x") == 0
     assert SenCacheCalibrate.fingerprint_inputs(table_name=None) == 0
+
+
+def test_prompts_are_told_apart_whatever_calls_the_guidance_makes(calibrate, host, wan):
+    """The host's skip-layer guidance asks for the positive prompt alone first, then for the negative one."""
+    from scenes import node
+    from sencache.nodes.tables import files as table_files
+
+    layers = {"double_layers": "3, 5", "single_layers": "", "start_percent": 0.0, "end_percent": 1.0}
+    skipping = node(host, "SkipLayerGuidanceDiTSimple", model=wan, **layers)
+    skipped = calibrate(model=skipping, samples=1).args[0]
+    table_files.path_of("calibration under test.safetensors").unlink()  # or the next one would go on from it
+    plain = calibrate(samples=1).args[0]
+    assert plain.guided and skipped.guided
+    positive, negative = (
+        [table.modes.at([float(table.modes.timestep[0])])[:, branch, 0] for table in (plain, skipped)]
+        for branch in (0, 1)
+    )
+    assert positive[1].norm() == pytest.approx(float(positive[0].norm()), rel=1e-2)
+    assert (positive[1] - negative[1]).norm() != pytest.approx(
+        float((positive[0] - negative[0]).norm()), rel=1e-3
+    )
