@@ -178,6 +178,7 @@ def adds_noise(held: Sequence[Sketch], shares: Shares) -> bool:
     A latent over its share of noise, `x / b`, moves with the signal-to-noise ratio `a / b` in the direction
     of the denoised latent, which changes slowly from step to step. Noise added at a step points anywhere.
     Over reused evaluations it may have changed much: only directions of neighbouring ones are compared.
+    Raises UnmeasurableError where no neighbouring ones are left to tell by.
     """
     ratios = torch.tensor([shares(one.sigma) for one in held], dtype=torch.float64)
     places = torch.stack([one.x.double() / b for one, (_, b) in zip(held, ratios.tolist(), strict=True)])
@@ -185,5 +186,8 @@ def adds_noise(held: Sequence[Sketch], shares: Shares) -> bool:
     slopes = (places.diff(dim=0) / lengths[:, None, None]).flatten(1)
     cosines = torch.nn.functional.cosine_similarity(slopes[:-1], slopes[1:], dim=1)
     near = torch.tensor([not one.after_reuse for one in held[1:]])
-    return bool(cosines[near[:-1] & near[1:]].nanmedian() < STEADY)
+    compared = cosines[near[:-1] & near[1:]]
+    if len(cosines) and not len(compared):
+        raise UnmeasurableError(Obstacle.NOT_MEASURABLE)
+    return bool(compared.nanmedian() < STEADY)
 

@@ -21,7 +21,7 @@ from .wrappers import WRAPPER_TYPES
 _KEY = "sencache_calibrate"
 SOME_STEPS, EVERY_STEP = "some steps", "every step"
 PARTS = 6  # of the sampling: in each sensitivities are measured once, where they are at some steps
-_, PREDICT_NOISE, CALC_COND_BATCH = WRAPPER_TYPES
+OUTER_SAMPLE, PREDICT_NOISE, CALC_COND_BATCH = WRAPPER_TYPES
 # What the host's context windows put on a model beside their handler; it fails without the handler.
 _WINDOW_WRAPPERS = {
     comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING: "ContextWindows_prepare_sampling",
@@ -153,6 +153,7 @@ class CalibrationRun:
         model.model_options.pop("context_handler", None)  # windows would be compared with each other
         for wrapper_type, key in _WINDOW_WRAPPERS.items():
             model.remove_wrappers_with_key(wrapper_type, key)
+        model.add_wrapper_with_key(OUTER_SAMPLE, _KEY, watcher.outer_sample)
         model.add_wrapper_with_key(PREDICT_NOISE, _KEY, watcher.predict_noise)
         model.add_wrapper_with_key(CALC_COND_BATCH, _KEY, watcher.calc_cond_batch)
         latent = comfy.sample.fix_empty_latent_channels(model, self.latent["samples"])

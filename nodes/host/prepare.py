@@ -78,11 +78,6 @@ def prepare(
     return prepared, choice.name
 
 
-def completes(table: SensitivityTable, points: RunPoints) -> bool:
-    """Tell whether a run may measure what its table lacks, as far as it is known before."""
-    return is_recorded(table) and points.noise_moves is None
-
-
 def _obstacle(guider: Any, response: SamplerResponse) -> Obstacle | None:
     """Say what is known beforehand to keep a guider's run from measuring, None for nothing."""
     prompts = Prompts.of(guider)

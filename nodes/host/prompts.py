@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,9 @@ class Prompts:
     @classmethod
     def of(cls, guider: Any) -> Prompts:
         """Read the ids off a guider; a prompt that it does not have is empty."""
-        conds = getattr(guider, "conds", None) or {}
-        positive, negative = (
-            frozenset(entry["uuid"] for entry in conds.get(name) or () if "uuid" in entry)
-            for name in (POSITIVE, NEGATIVE)
-        )
-        return cls(positive, negative)
+        conds = getattr(guider, "conds", None)
+        held = conds if isinstance(conds, Mapping) else {}
+        return cls(*(frozenset(_ids(held.get(name))) for name in (POSITIVE, NEGATIVE)))
 
     def slots(self, conds: Sequence[list[dict[str, Any]] | None]) -> dict[str, int]:
         """Return the first slot of a call that computes each prompt, as far as there is one.
@@ -39,3 +36,9 @@ class Prompts:
                 if first in ids:
                     found.setdefault(name, slot)
         return found
+
+
+def _ids(entries: Any) -> Iterator[Hashable]:
+    """Yield the ids of a guider's conds; what another pack keeps in their place has none."""
+    if isinstance(entries, list | tuple):
+        yield from (entry["uuid"] for entry in entries if isinstance(entry, Mapping) and "uuid" in entry)

@@ -191,7 +191,8 @@ class _Trial:
         the first noise alone would only have shrunk with its share.
         """
         sampling = self.model_sampling
-        start = torch.randn(1, 1, 1, 1, NUMBERS)
+        own = torch.Generator().manual_seed(1)  # some samplers draw their first noise with the run's seed, 0
+        start = torch.randn(1, 1, 1, 1, NUMBERS, generator=own)
         x = sampling.noise_scaling(self.sigmas[0], start, torch.zeros_like(start))
         network, _ = self.run(function, options, x, lambda index, x, sigma: torch.zeros_like(x))
         at = [torch.full((1,), sigma) for sigma in network.sigmas]

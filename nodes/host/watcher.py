@@ -46,7 +46,8 @@ class Watcher:
     evaluations: int = 0
     probe: TrajectoryProbe = field(init=False)
     _sigma_at: dict[float, float] = field(default_factory=dict)
-    _prompts: Prompts | None = None  # of the evaluation under way
+    _prompts: Prompts | None = None
+    _evaluating: bool = False
     _calls: dict[str, _Call] = field(default_factory=dict)
     _model_sampling: Any = None
     _place: Place | None = None
@@ -68,19 +69,24 @@ class Watcher:
         held = x / self._model_sampling.calculate_input(at, torch.ones_like(x))
         return self._evaluate(held, at, (POSITIVE,))[0]
 
+    def outer_sample(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        """Read the guider's prompts before the host mixes areas of the one into the other."""
+        self._prompts = Prompts.of(executor.class_obj)
+        return executor(*args, **kwargs)
+
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Let an evaluation pass, then take each prompt's first call into the probe: others are guidance.
 
         The host's `timestep` is sigma.
         """
-        self._prompts = Prompts.of(executor.class_obj)
+        self._evaluating = True
         try:
             denoised = executor(x, timestep, *args, **kwargs)
             if POSITIVE in self._calls:
                 self._observe(x, timestep)
                 self._cover(Place(x.detach().clone(), float(timestep[0]), denoised.detach().clone()))
         finally:
-            self._prompts = None
+            self._evaluating = False
             self._calls.clear()
         return denoised
 
@@ -90,7 +96,7 @@ class Watcher:
         """Let a call pass, and keep which prompt it computes."""
         outputs: list[Tensor] = executor(model, conds, x_in, sigma, model_options)
         self._count()
-        if self._prompts is None:
+        if self._prompts is None or not self._evaluating:
             return outputs
         sampling = self._model_sampling = model.model_sampling
         for name, slot in self._prompts.slots(conds).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,6 @@ from ...caching.simulate import ExpectedRun, simulate
 from ...caching.visibility import visibility
 from ...calibration.recording import is_recorded
 from ...calibration.table import SensitivityTable, TableError
-from ..host.prepare import completes
 from ..host.sampling import zones_of
 from ..refusals import problem
 from ..tables import files as table_files
@@ -89,7 +89,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
             config = _wished(config, wish, zones, choice.table, schedule.points)
             chosen["chosen"] = {"epsilon": config.epsilon, "speed_up": 0.0, "n": config.max_reuse}
         policy = policy_for(config, zones, choice.table, schedule.points, _PLANS)
-        measures = _measures(question) and completes(choice.table, schedule.points)
+        watched = is_recorded(choice.table) and schedule.points.noise_moves is None
+        measures = watched and _measures(question)
         notes = [
             *choice.notes,
             *remarks(config, policy, choice.table, schedule.points, measures),
@@ -157,7 +158,8 @@ def _as_the_run(choice: Choice | None, sampling: Sampling) -> Choice | None:
         return choice
     known = choice.table.metadata
     model = Identity(known.get("fingerprint", ""), known.get("weights", ""))
-    found = find(model, within(sampling.cfg, 0.0, 1e3, "cfg") != 1.0)
+    guided = not math.isclose(within(sampling.cfg, 0.0, 1e3, "cfg"), 1.0)
+    found = find(model, guided, _SCHEDULES.of(choice.table, sampling).points.timesteps)
     return None if found is None else Choice(found[1], found[0], FILE)
 
 

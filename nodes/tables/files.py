@@ -69,13 +69,16 @@ def path_of(name: str) -> Path:
 def stamp(listed: Sequence[str] | None = None) -> str:
     """Hash which table files there are, or how those of these names are, without reading them.
 
-    Raises TableError and OSError for one that is gone.
+    Raises TableError and OSError for a name whose file is gone; of all files, a link to nowhere is left out.
     """
     hashed = hashlib.sha256()
-    for path in map(path_of, names() if listed is None else listed):
-        stat = path.stat()
-        # a file's name may be no valid text
-        hashed.update(f"{path}:{stat.st_mtime_ns}:{stat.st_size}\n".encode("utf-8", "surrogatepass"))
+    forgiven = (TableError, OSError) if listed is None else ()
+    for name in names() if listed is None else listed:
+        with contextlib.suppress(*forgiven):
+            path = path_of(name)
+            stat = path.stat()
+            # a file's name may be no valid text
+            hashed.update(f"{path}:{stat.st_mtime_ns}:{stat.st_size}\n".encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
 

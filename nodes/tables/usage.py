@@ -42,7 +42,7 @@ def last_used(folder: Path) -> dict[Path, float]:
 def _noted(folder: Path) -> dict[str, float]:
     """Read the notes, as far as they are what is written here."""
     path = folder / NOTES
-    with contextlib.suppress(TableError, OSError, ValueError, RecursionError):
+    with contextlib.suppress(TableError, OSError, ValueError, OverflowError, RecursionError):
         if path.is_file() and not path.is_symlink():
             held = json.loads(read_small(path))
             if isinstance(held, dict):

@@ -50,13 +50,13 @@ def measure(chosen: list[Case], folders: dict[str, str | None], minutes: float, 
     results: dict[str, Any] = {"machine": machine(), "models": {}}
     if out.exists() and (earlier := json.loads(out.read_text()))["machine"] == results["machine"]:
         results = earlier
-    before = results.get("minutes", 0.0)
     for case in chosen:
+        started = time.monotonic()
         left = 60 * minutes - (time.monotonic() - began)
 
-        def save(rows: dict[str, Any], name: str = case.name) -> None:
+        def save(rows: dict[str, Any], name: str = case.name, started: float = started) -> None:
             results["models"][name] = rows
-            results["minutes"] = before + (time.monotonic() - began) / 60
+            rows["minutes"] = (time.monotonic() - started) / 60
             out.write_text(json.dumps(results, indent=1) + "\n")
 
         run_case(case, folders, left, save)

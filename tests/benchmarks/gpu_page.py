@@ -42,8 +42,7 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# On a GPU",
         "",
-        f"Regenerate with `python tests/benchmarks/gpu.py`. Machine: {results['machine']}; "
-        f"{results['minutes']:.1f} minutes.",
+        f"Regenerate with `python tests/benchmarks/gpu.py`. Machine: {results['machine']}.",
         "",
         "Random weights made on the device, bfloat16, guided (cfg 5), Euler: seconds and memory don't depend",
         "on what the weights say, and nothing here is about quality. *Time / evaluations* is a run's share",

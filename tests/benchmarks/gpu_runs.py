@@ -131,6 +131,12 @@ class Sampling:
         return run
 
 
+    def identical(self, one: str, other: str) -> bool:
+        """Tell whether two runs ended, with the same bits."""
+        found = [self.latents.get(name) for name in (one, other)]
+        return found[0] is not None and found[1] is not None and bool(torch.equal(found[0], found[1]))
+
+
 def _allocated(reset: bool = False) -> float:
     if not ON_CUDA:
         return 0.0
@@ -192,9 +198,7 @@ def small_runs(sampling: Sampling, table: Any) -> dict[str, Any]:
             run = sampling.run(model, 12, shape, f"small {name}")
         run.synchronisations = counts[-1]
         rows[name] = run.row()
-        reference = sampling.latents["small unpatched"]
-        found = sampling.latents.get(f"small {name}")
-        rows[name]["identical"] = found is not None and bool(torch.equal(found, reference))
+        rows[name]["identical"] = sampling.identical("small unpatched", f"small {name}")
     return rows
 
 
@@ -208,12 +212,14 @@ def run_case(
     ends = time.monotonic() + seconds - RESERVE_SECONDS
     rows: dict[str, Any] = {"latent": list(case.latent), "runs": {}, "left_out": []}
     if seconds < RESERVE_SECONDS:
-        return save({**rows, "left_out": ["everything"]})
+        return None
     sampling = Sampling(case.architecture.build(0, torch.bfloat16, DEVICE), case)
     runs = rows["runs"]
     parameters = sampling.base.model.diffusion_model.parameters()
     rows["parameters"] = sum(one.numel() for one in parameters)
     warm = sampling.run(sampling.base, 1)
+    if warm.error:
+        return save({**rows, "left_out": [f"everything: {warm.error}"]})
 
     def trial(name: str, steps: float, sample: Callable[[], Run]) -> Run | None:
         if time.monotonic() + steps * warm.seconds > ends:
@@ -228,9 +234,8 @@ def run_case(
     trial("unpatched", case.steps, lambda: sampling.run(sampling.base, name="unpatched"))
     first, kept = measuring(sampling.base)
     trial("measuring", case.steps, lambda: sampling.run(first, name="measuring"))
-    latents = sampling.latents
     if "measuring" in runs:
-        runs["measuring"]["identical"] = bool(torch.equal(latents["unpatched"], latents["measuring"]))
+        runs["measuring"]["identical"] = sampling.identical("unpatched", "measuring")
     if kept.table is None:
         return save({**rows, "left_out": [*rows["left_out"], "everything that needs the table"]})
     trial(OURS, case.steps / SHARE, lambda: sampling.run(planned(sampling.base, kept.table)))

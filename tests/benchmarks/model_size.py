@@ -10,23 +10,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
 
-from rows import read_rows, write_rows  # noqa: E402 - its folder has just been put on the path
+from rows import CLIPS, Row, errors, read_rows, rms, write_rows  # noqa: E402 - its folder has just been put on the path
 
-PROMPTS = (3, 4, 6, 7, 9, 10, 11, 13)  # no table is measured on them
-CLIPS = [(prompt, seed + 10 * prompt) for prompt in PROMPTS for seed in (700, 701)]
 FIRST_STEPS, STEPS, WISHES = 30, (50, 20), (2.0, 3.0)
 SAMPLERS = ("euler", "uni_pc", "dpmpp_2m")
-Row = dict[str, Any]
 
 
 def measured(files: dict[str, Path], samplers: list[str], on_gpu: bool) -> Iterator[Row]:
@@ -52,19 +47,9 @@ def measured(files: dict[str, Path], samplers: list[str], on_gpu: bool) -> Itera
                     fewer = [runs.sample(runs.base, sampler, record.nfe, clip) for clip in CLIPS]
                     about |= {"wish": wish, "nfe": record.nfe, "predicted": record.predicted_error}
                     for method, clips in (("SenCache", found), ("fewer steps", fewer)):
-                        row = about | {"method": method, "errors": _errors(clips, references)}
+                        row = about | {"method": method, "errors": errors(clips, references)}
                         print(json.dumps(row), flush=True)
                         yield row
-
-
-def _errors(clips: list[Any], references: list[Any]) -> list[float]:
-    pairs = zip(clips, references, strict=True)
-    return [round(float((a - b).square().mean().sqrt()), 6) for a, b in pairs]
-
-
-def rms(row: Row) -> float:
-    """Return the root mean square of a row's errors over its clips."""
-    return math.sqrt(statistics.fmean(one**2 for one in row["errors"]))
 
 
 def page(rows: list[Row], machine: str) -> str:

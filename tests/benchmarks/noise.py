@@ -9,8 +9,6 @@ steps, and beside Spectrum where `--spectrum FOLDER` names its pack (it patches 
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +17,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
 
-from rows import read_rows, write_rows  # noqa: E402 - its folder has just been put on the path
+from rows import CLIPS, Row, errors, read_rows, rms, write_rows  # noqa: E402 - its folder has just been put on the path
 
 MODELS = ("wan", "ltxv")
 SAMPLERS = ("er_sde", "euler_ancestral", "res_multistep", "res_multistep_ancestral", "dpmpp_2m_sde")
-PROMPTS = (3, 4, 6, 7, 9, 10, 11, 13)  # the first run is of none of them
-CLIPS = [(prompt, seed + 10 * prompt) for prompt in PROMPTS for seed in (700, 701)]
 FIRST_STEPS, STEPS, WISHES = 30, (20, 30), (2.0, 5 / 3)
 OURS, FEWER, SPECTRUM = "SenCache", "fewer steps", "Spectrum"
 BAR = 0.5  # of the error of fewer steps, in rms over the clips
-Row = dict[str, Any]
 
 
 def measured(name: str, spectrum: str | None) -> Iterator[Row]:
@@ -47,8 +42,8 @@ def measured(name: str, spectrum: str | None) -> Iterator[Row]:
                 fewer = _sampled(runs, runs.base, sampler, record.nfe)
                 about |= {"wish": round(wish, 2), "nfe": record.nfe}
                 predicted = round(record.predicted_error, 5)
-                yield about | {"method": OURS, "predicted": predicted, "errors": _errors(found, whole)}
-                yield about | {"method": FEWER, "errors": _errors(fewer, whole)}
+                yield about | {"method": OURS, "predicted": predicted, "errors": errors(found, whole)}
+                yield about | {"method": FEWER, "errors": errors(fewer, whole)}
     if spectrum is not None and name == "wan":
         yield from _of_spectrum(runs, spectrum, references)
 
@@ -66,21 +61,11 @@ def _of_spectrum(runs: Any, folder: str, references: dict[tuple[str, int], list[
         found = _sampled(runs, model, sampler, steps)
         nfe = counter.branches / 2 / len(CLIPS)
         about = {"model": runs.name, "sampler": sampler, "steps": steps, "wish": 0.0, "nfe": round(nfe, 1)}
-        yield about | {"method": SPECTRUM, "errors": _errors(found, whole)}
+        yield about | {"method": SPECTRUM, "errors": errors(found, whole)}
 
 
 def _sampled(runs: Any, model: Any, sampler: str, steps: int) -> list[Any]:
     return [runs.sample(model, sampler, steps, clip) for clip in CLIPS]
-
-
-def _errors(clips: list[Any], references: list[Any]) -> list[float]:
-    pairs = zip(clips, references, strict=True)
-    return [round(float((a - b).square().mean().sqrt()), 6) for a, b in pairs]
-
-
-def rms(row: Row) -> float:
-    """Return the root mean square of a row's errors over its clips."""
-    return math.sqrt(statistics.fmean(one**2 for one in row["errors"]))
 
 
 def page(rows: list[Row]) -> str:

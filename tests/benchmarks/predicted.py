@@ -20,18 +20,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
 
-from rows import read_rows, write_rows  # noqa: E402 - its folder has just been put on the path
+from rows import CLIPS, Row, errors, read_rows, rms, write_rows  # noqa: E402 - its folder has just been put on the path
 
 MODELS = ("wan", "ltxv", "cogvideox")
-PROMPTS = (3, 4, 6, 7, 9, 10, 11, 13)  # neither the first run nor a shipped table was measured on them
-SEEDS = (700, 701)
 FIRST_STEPS = 30  # neither of those that the table then serves
 STEPS, WISHES = (50, 20), (2.0, 3.0, 4.0)
 NEAR, FAR = 1.5, 3.0  # the bars: real over predicted within 1.5 either way, never above 3
 BEHIND = 1.0  # dB that the first run's table may be behind the calibrated one
 LEVELS = ((0.0, 0.005), (0.005, 0.01), (0.01, 0.02), (0.02, 0.03), (0.03, 0.05), (0.05, 0.08), (0.08, 0.12),
           (0.12, 0.2), (0.2, 0.3), (0.3, 2.0))  # fmt: skip
-Row = dict[str, Any]
 
 
 TABLES = ("first run", "Calibrate as it is set", "8 samples")
@@ -42,7 +39,6 @@ def measured(name: str, wanted: list[str]) -> Iterator[Row]:
     from tiny_runs import ROOT, TinyRuns
 
     runs, metrics, load = TinyRuns(name), _metrics(), _loader()
-    clips = [(prompt, seed + 10 * prompt) for prompt in PROMPTS for seed in SEEDS]
     sampler = runs.tiny.samplers[0]
     own = {"void": "void"}.get(sampler, "euler")
     tables = {
@@ -53,23 +49,19 @@ def measured(name: str, wanted: list[str]) -> Iterator[Row]:
     made = {label: tables[label]() for label in wanted}
     for sampler in runs.tiny.samplers:
         for steps in STEPS:
-            references = [runs.sample(runs.base, sampler, steps, clip) for clip in clips]
+            references = [runs.sample(runs.base, sampler, steps, clip) for clip in CLIPS]
             for label, table in made.items():
                 for wish in WISHES:
-                    found, record = runs.planned(table, sampler, steps, clips, speed_up=wish)
+                    found, record = runs.planned(table, sampler, steps, CLIPS, speed_up=wish)
                     looks = [
                         metrics.against(*map(runs.tiny.to_pictures, pair))
                         for pair in zip(found, references, strict=True)
-                    ]
-                    errors = [
-                        float((a - b).square().mean().sqrt())
-                        for a, b in zip(found, references, strict=True)
                     ]
                     yield {
                         "model": name, "sampler": sampler, "steps": steps, "table": label, "wish": wish,
                         "nfe": record.nfe, "predicted": round(record.predicted_error, 5),
                         "surprise": None if record.surprise is None else round(record.surprise, 3),
-                        "errors": [round(one, 6) for one in errors],
+                        "errors": errors(found, references),
                         "lpips": [round(one["lpips"], 5) for one in looks],
                         "ssim": [round(one["ssim"], 5) for one in looks],
                     }  # fmt: skip
@@ -91,11 +83,6 @@ def _loader() -> Any:
 
 def _order(row: Row) -> tuple[Any, ...]:
     return row["sampler"], -row["steps"], TABLES.index(row["table"]), row["wish"]
-
-
-def rms(row: Row) -> float:
-    """Return the root mean square of a row's errors over its clips."""
-    return math.sqrt(statistics.fmean(one**2 for one in row["errors"]))
 
 
 def page(rows: list[Row]) -> str:

@@ -251,3 +251,12 @@ def test_prompts_are_told_apart_whatever_calls_the_guidance_makes(calibrate, hos
     assert (positive[1] - negative[1]).norm() != pytest.approx(
         float((positive[0] - negative[0]).norm()), rel=1e-3
     )
+
+
+def test_a_prompt_with_areas_is_not_taken_for_the_negative_one(calibrate):
+    """The host lays the areas of each prompt beside the other's conds."""
+    (whole, extras), (other, _) = conditioning(2)[0], conditioning(5)[0]
+    areas = [[whole, {**extras, "area": (8, 6, 12, 0, 0, 0), "strength": 1.0}], [other, extras]]
+    modes = calibrate(positive=areas, samples=1).args[0].modes
+    positive, negative = modes.at([float(modes.timestep[0])])[:, :, 0].T
+    assert (positive - negative).norm() > 0.05 * positive.norm()

@@ -208,6 +208,23 @@ def test_the_panel_of_a_guided_stage_keeps_to_the_guided_table(wan, patch, sampl
     assert shown(unguided, 5.0) == shown(guided, 5.0) == guided
 
 
+def test_the_panel_at_cfg_1_takes_the_table_that_covers_more(wan, patch, half_step, sample, unknown):
+    """As the run does, which knows its steps."""
+    from sencache.nodes.panel.preview import answer
+
+    patched = patch(wan, speed_up=2.0)
+    half_step(patched, empty_latent(), 0, STEPS // 2, noise=True, leftover=True)
+    (guided,) = tables(unknown)
+    sample(patched, steps=STEPS, cfg=1.0)
+    (unguided,) = set(tables(unknown)) - {guided}
+    sample(patched, steps=STEPS, cfg=1.0)
+    sampling = {"cfg": 1.0, "steps": STEPS, "sampler": "euler", "scheduler": "simple"}
+    names = ["automatic", f"measured/{guided}"]
+    found = answer({"sampling": sampling, "settings": patch_inputs(speed_up=2.0), "tables": names})
+    assert found["table"]["name"] == records(patched)[-1].table_name == f"measured/{unguided}"
+    assert found["nfe"] == records(patched)[-1].nfe == STEPS // 2
+
+
 def test_a_second_stage_without_guidance_has_a_table_of_its_own(wan, patch, half_step, unknown):
     """As of LTX-2: a part with guidance, then one at cfg 1 of sigmas that the first has not measured."""
     patched = patch(wan, speed_up=2.0)

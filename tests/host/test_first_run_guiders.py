@@ -224,3 +224,12 @@ def test_the_positive_prompt_is_measured_as_by_cfg_where_both_begin(name, host, 
 def test_unguided_guiders_measure_the_same_table(measured):
     expected, got = measured(cfg(1.0)), measured(basic)
     assert torch.equal(got.modes.values, expected.modes.values) and not got.guided
+
+
+@pytest.mark.parametrize("conds", [None, [1], {"positive": [None, 3], "negative": 4}, {"positive": ["a"]}])
+def test_conds_of_another_kind_have_no_prompts(host, conds):
+    from types import SimpleNamespace
+
+    from sencache.nodes.host.prompts import Prompts
+
+    assert Prompts.of(SimpleNamespace(conds=conds)) == Prompts(frozenset(), frozenset())

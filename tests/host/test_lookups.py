@@ -110,3 +110,10 @@ def test_the_workflow_is_what_leads_to_the_nodes_model(host, monkeypatch):
 
     assert workflow("a", 0.03, 1) == workflow("a", 0.06, 2) != workflow("b", 0.03, 1)
     assert workflow("a", 0.03, 1, node="2.0.1") is None and queued_graph.model_of_executing_node() is None
+
+
+def test_a_link_to_nowhere_hides_no_change(lookups, run, tmp_path):
+    (tmp_path / "nowhere.safetensors").symlink_to(tmp_path / "gone.safetensors")
+    before = lookups.state("a")
+    run("a")
+    assert before != lookups.state("a")

@@ -186,7 +186,10 @@ def test_the_table_that_is_used_outlives_newer_ones(wan, patch, sample, measured
     assert len(list(measured.parent.glob("*.safetensors"))) == 3
 
 
-@pytest.mark.parametrize("notes", [b"", b"[1]", b"{", b'{"x": "y"}', b'{"../x": 1e999}', b"[" * 100_000])
+STRANGE = (b"", b"[1]", b"{", b'{"x": "y"}', b'{"../x": 1e999}', b'{"x": 1%s}' % (b"0" * 400), b"[" * 100_000)
+
+
+@pytest.mark.parametrize("notes", STRANGE)
 def test_strange_notes_of_what_was_used_change_nothing(wan, patch, sample, measured, notes):
     from sencache.nodes.tables.usage import NOTES, last_used
 

@@ -98,6 +98,8 @@ def test_over_reused_evaluations_no_direction_is_compared():
         if index % 2 == 1:
             spaced.pass_by()
         spaced.add(sketch)
+    assert obstacle(spaced) is Obstacle.NOT_MEASURABLE  # nothing tells whether noise was added
+    spaced.noiseless = True
     assert spaced.table({}, shares).modes is not None
     broken = run(WHOLE[:3])
     broken.pass_by()
