@@ -26,6 +26,7 @@ MAX_STEPS = 250
 MAX_REMEMBERED = 8
 NUMBERS = 4096  # of which the moves by added noise are the rms
 _STILL = 1e-4
+_OWN_SEED = 20260228  # the hosts' samplers draw their first noise with the run's seed, 0, or with the next
 
 Denoised = Callable[[int, Tensor, Tensor], Tensor]
 
@@ -125,8 +126,7 @@ def sampler_response(
         return EULER
     trial = _Trial(sigmas.detach().float().cpu(), model_sampling, patcher)
     try:
-        with _OwnRandomness():
-            response = _tried(function, getattr(sampler, "extra_options", {}), trial)
+        response = _tried(function, getattr(sampler, "extra_options", {}), trial)
         return replace(response, told=response.told and not trial.by_branches)
     except Exception as error:  # a sampler of another pack may need anything
         logger.debug("SenCache: the sampler's response could not be measured: %s", error)
@@ -160,29 +160,40 @@ class _Trial:
     def run(
         self, function: Any, options: dict[str, Any], x: Tensor, denoised: Denoised
     ) -> tuple[_StandIn, Tensor]:
-        """Run a sampler from `x`; return what the stand-in saw, and the final latent."""
+        """Run a sampler from `x`; return what the stand-in saw, and the final latent.
+
+        Every run draws the same noise.
+        """
         network = _StandIn(self.model_sampling, self.patcher, denoised)
         arguments = {"extra_args": {"seed": 0, "model_options": {}}, "callback": None, "disable": True}
-        final = function(network, x, self.sigmas.clone(), **arguments, **options)
+        with _OwnRandomness():
+            final = function(network, x, self.sigmas.clone(), **arguments, **options)
         self.by_branches |= network.asked_for_branches
         return network, final
 
     def impulses(self, function: Any, options: dict[str, Any]) -> tuple[list[float], Tensor]:
         """Run with an output of 1 in one sample at one evaluation, 0 everywhere else; the last has none.
 
-        Returns where the sampler evaluated, and what it held in every sample at each evaluation and in the
-        end, `[E + 1, K + 1]`.
+        Returns where the sampler evaluated, and what the outputs made of every sample at each evaluation and
+        in the end, `[E + 1, K + 1]`; the last column is what is held without any: noise.
         """
         count = len(self.sigmas) - 1
 
-        def denoised(index: int, x: Tensor, sigma: Tensor) -> Tensor:
-            output = torch.zeros_like(x)
-            if index < count:
-                output[index] = 1
-            return self.model_sampling.calculate_denoised(sigma, output, x)
+        def run(size: float) -> tuple[list[float], Tensor]:
+            def denoised(index: int, x: Tensor, sigma: Tensor) -> Tensor:
+                output = torch.zeros_like(x)
+                if index < count:
+                    output[index] = size
+                return self.model_sampling.calculate_denoised(sigma, output, x)
 
-        network, final = self.run(function, options, torch.zeros(count + 1, 1, 1, 1, 1), denoised)
-        return network.sigmas, torch.stack([*network.seen, final]).flatten(1)
+            network, final = self.run(function, options, torch.zeros(count + 1, 1, 1, 1, 1), denoised)
+            return network.sigmas, torch.stack([*network.seen, final]).flatten(1)
+
+        evaluations, held = run(1.0)
+        if held.shape[1] == count + 1 and float(held[:, -1].abs().max()) >= _STILL:
+            still = run(0.0)[1]
+            held = torch.cat([held[:, :-1] - still[:, :-1], held[:, -1:]], dim=1)
+        return evaluations, held
 
     def noise(self, function: Any, options: dict[str, Any]) -> tuple[list[float], Array]:
         """Run with a perfect network, whose clean latent is 0: what is left of the latent is noise.
@@ -191,7 +202,7 @@ class _Trial:
         the first noise alone would only have shrunk with its share.
         """
         sampling = self.model_sampling
-        own = torch.Generator().manual_seed(1)  # some samplers draw their first noise with the run's seed, 0
+        own = torch.Generator().manual_seed(_OWN_SEED)
         start = torch.randn(1, 1, 1, 1, NUMBERS, generator=own)
         x = sampling.noise_scaling(self.sigmas[0], start, torch.zeros_like(start))
         network, _ = self.run(function, options, x, lambda index, x, sigma: torch.zeros_like(x))
@@ -214,16 +225,23 @@ def _tried(function: Any, options: dict[str, Any], trial: _Trial) -> SamplerResp
     if float(held[:, -1].abs().max()) >= _STILL:
         again, moves = trial.noise(function, options)
         told = np.allclose(again, evaluations) if len(again) == len(evaluations) else False
-        return SamplerResponse(tuple(evaluations), noise_moves=moves) if told else UNKNOWN
+        gain = _gain(held, trial) if once_a_step else 1.0
+        return SamplerResponse(tuple(evaluations), gain or 1.0, moves) if told else UNKNOWN
     if not once_a_step:
         again, _ = trial.noise(function, options)  # an adaptive sampler takes other steps there
         told = np.allclose(again, evaluations) if len(again) == len(evaluations) else False
         return SamplerResponse(tuple(evaluations), noiseless=True) if told else ADAPTIVE
+    gain = _gain(held, trial)
+    return SamplerResponse(error_gain=gain or 1.0, told=gain is not None, noiseless=gain is not None)
+
+
+def _gain(held: Tensor, trial: _Trial) -> float | None:
+    """Return the mean square of a sampler's largest answers to impulses, at least 1; None for no numbers."""
     own, plain = (one[:, :-1].abs().amax(dim=0) for one in (held, trial.impulses(_euler, {})[1]))
-    usable = bool(own.isfinite().all()) and bool((plain > 0).all())
-    gain = float((own / plain).square().mean()) if usable else 1.0
-    told = math.isfinite(gain) and bool(own.isfinite().all())
-    return SamplerResponse(error_gain=max(1.0, gain), told=told, noiseless=told)
+    if not bool(own.isfinite().all()):
+        return None
+    gain = float((own / plain).square().mean()) if bool((plain > 0).all()) else 1.0
+    return max(1.0, gain) if math.isfinite(gain) else None
 
 
 def _euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: Any, callback: Any, disable: bool) -> Tensor:
