@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ class Chosen:
 
     def find(self, guider: Any, timesteps: Sequence[float]) -> Choice:
         """Return it, with a note where it is of other weights than those that the run samples with."""
-        notes = _of_weights(self.choice.table, weights_digest(guider.model_patcher))
+        notes = _of_weights(self.choice.table, lambda: weights_digest(guider.model_patcher))
         return replace(self.choice, notes=(*self.choice.notes, *notes))
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
@@ -65,7 +65,7 @@ class Automatic:
             LOOKUPS.note(self.workflow, wanted, found)
         if found is not None:
             own.mark_used(found.name)
-            notes = (*_of_weights(found.table, identity.weights), *_of_loras(found.table, model))
+            notes = (*_of_weights(found.table, lambda: identity.weights), *_of_loras(found.table, model))
             return replace(found, notes=(*found.notes, *notes))
         if needs:
             raise NotedTableError(Note("no_sensitivities", {"rule": self.config.rule}))
@@ -74,9 +74,12 @@ class Automatic:
         return None
 
 
-def _of_weights(table: SensitivityTable, weights: str) -> Iterator[Note]:
-    """Say so where a table is of another fine-tune; one that does not tell its weights may be of these."""
-    if table.metadata.get("weights", weights) != weights:
+def _of_weights(table: SensitivityTable, weights: Callable[[], str]) -> Iterator[Note]:
+    """Say so where a table is of another fine-tune; one that does not tell its weights may be of these.
+
+    The model's `weights` are read only where they are compared.
+    """
+    if "weights" in table.metadata and table.metadata["weights"] != weights():
         yield Note("other_weights")
 
 

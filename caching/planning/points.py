@@ -23,8 +23,8 @@ class RunPoints:
     `amplification [K]` is what the rest of the sampling makes of a change that a step leaves in the latent.
     `evaluations` are the (sigma, model time) at which the sampler really evaluates, in its order; where they
     are empty it evaluates once at each of the sigmas, or, where it is `adaptive`, somewhere between the first
-    and the last of them. `noise_moves[j][i]` is how far (rms, model-input space)
-    noise that the sampler adds moves the latent from evaluation i to j, `[E, E]`; None where it adds none.
+    and the last of them. `noise_moves[j][i]` is how far (rms, model-input space) noise that the sampler adds
+    moves the latent from evaluation i to j, `[E, E]`; None where it adds none.
     `noise_misses[j][i]` is what of the output (rms) at step j the noise added since step i makes, which no
     forecast knows, `[K, K]`; None where none is added.
     """

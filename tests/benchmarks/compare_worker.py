@@ -22,6 +22,7 @@ package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
 from comfy_host import start_host  # noqa: E402
+from peers import blocks_of  # noqa: E402
 from tiny_models import MODELS, TinyModel  # noqa: E402
 from tiny_models import sample as sample_clip  # noqa: E402
 
@@ -43,8 +44,7 @@ class Counter:
 
     def watch(self, model: Any) -> None:
         """Count on the network itself: no accelerator leaves out a block without leaving out them all."""
-        network = model.model.diffusion_model
-        blocks = getattr(network, "blocks", None) or network.transformer_blocks
+        blocks = blocks_of(model)
         blocks[len(blocks) // 2].register_forward_pre_hook(self._block, with_kwargs=True)
 
     def _block(self, _: Any, args: tuple, kwargs: dict) -> None:

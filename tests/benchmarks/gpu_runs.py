@@ -77,8 +77,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         self.steps = self.case.steps
-        network = self.base.model.diffusion_model
-        blocks = getattr(network, "blocks", None) or network.transformer_blocks
+        blocks = peers.blocks_of(self.base)
         blocks[len(blocks) // 2].register_forward_pre_hook(self._block)
 
     def _block(self, *args: Any) -> None:
@@ -274,10 +273,11 @@ def _compiled(sampling: Sampling, table: Any, trial: Trial, folders: Any) -> Non
     """Compile every block, as the packs do; the first run compiles."""
     from comfy_api.torch_helpers import set_torch_compile_wrapper
 
-    hook = sampling.base.model.diffusion_model.blocks[len(sampling.base.model.diffusion_model.blocks) // 2]
+    blocks = peers.blocks_of(sampling.base)
+    hook = blocks[len(blocks) // 2]
     hook._forward_pre_hooks.clear()  # its count would be a guard of the compiled code
     model = sampling.base.clone()
-    keys = [f"diffusion_model.blocks.{index}" for index in range(len(model.model.diffusion_model.blocks))]
+    keys = [f"diffusion_model.blocks.{index}" for index in range(len(blocks))]
     set_torch_compile_wrapper(model, "inductor", keys=keys)
 
     def unpatched(steps: int) -> Run:

@@ -29,13 +29,14 @@ def measured(files: dict[str, Path], samplers: list[str], on_gpu: bool) -> Itera
     from tiny_runs import MODELS, TinyRuns
 
     runs = TinyRuns("wan", ("--fp32-unet",) if on_gpu else ("--cpu",))
-    for name, file in files.items():
-        if file.name:
-            import folder_paths
+    import folder_paths  # of the host, which runs now
 
+    for name, file in files.items():
+        shipped = MODELS["wan"]
+        runs.tiny = dataclasses.replace(shipped, name=file.stem) if file.name else shipped
+        if file.name:
             folder_paths.add_model_folder_path("diffusion_models", str(file.parent))
-            runs.tiny = dataclasses.replace(MODELS["wan"], name=file.stem)
-            runs.base = runs.tiny.load(runs.nodes)
+        runs.base = runs.tiny.load(runs.nodes)
         parameters = sum(one.numel() for one in runs.base.model.diffusion_model.parameters())
         table = runs.first_run("euler", FIRST_STEPS)
         for sampler in samplers:

@@ -51,6 +51,12 @@ def import_pack_with_old_names(folder: str | None) -> ModuleType:
     return import_pack(folder)
 
 
+def blocks_of(model: Any) -> Any:
+    """Return a model's transformer blocks, whatever its network calls them."""
+    network = model.model.diffusion_model
+    return getattr(network, "blocks", None) or network.transformer_blocks
+
+
 def native(
     model: Any, node: str, threshold: float, protected: bool = True, start: float = 0.15, end: float = 0.95
 ) -> Any:
@@ -169,8 +175,7 @@ class BlockResidual:
 
     def apply(self, model: Any) -> Any:
         """Return a clone of a model with its blocks replaced."""
-        network = model.model.diffusion_model
-        blocks = getattr(network, "blocks", None) or getattr(network, "transformer_blocks", None)
+        network, blocks = model.model.diffusion_model, blocks_of(model)
         if not hasattr(network, "patch_embedding") and not hasattr(network, "patchify_proj"):
             raise NotRunningError("ComfyUI's CogVideoX has no block-replace patches")
         patched, last = model.clone(), len(blocks) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -113,6 +114,17 @@ def calibrate(host: ModuleType, wan: Any, monkeypatch: pytest.MonkeyPatch) -> It
     yield run
     target.path.unlink(missing_ok=True)
     target.partial.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def unknown(host: ModuleType, tmp_path: Path) -> Iterator[Path]:
+    """Leave out every table that there is; return the folder that measured ones go to."""
+    import folder_paths
+
+    before = folder_paths.folder_names_and_paths["sencache"]
+    folder_paths.folder_names_and_paths["sencache"] = ([str(tmp_path)], {".safetensors"})
+    yield tmp_path / "measured"
+    folder_paths.folder_names_and_paths["sencache"] = before
 
 
 @pytest.fixture

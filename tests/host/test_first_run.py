@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,7 @@ from tiny_models import sampler_object
 STEPS = 20
 
 
-@pytest.fixture(autouse=True)
-def unknown(host: Any, tmp_path: Path) -> Iterator[Path]:
-    """Leave out every table that there is; return the folder that measured ones go to."""
-    import folder_paths
-
-    before = folder_paths.folder_names_and_paths["sencache"]
-    folder_paths.folder_names_and_paths["sencache"] = ([str(tmp_path)], {".safetensors"})
-    yield tmp_path / "measured"
-    folder_paths.folder_names_and_paths["sencache"] = before
+pytestmark = pytest.mark.usefixtures("unknown")
 
 
 @pytest.fixture

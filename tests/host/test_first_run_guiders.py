@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,7 @@ LAYERS = {"double_layers": "3, 5", "single_layers": ""}
 Way = Callable[[Any, Any], torch.Tensor]
 
 
-@pytest.fixture(autouse=True)
-def unknown(host: Any, tmp_path: Path) -> Iterator[Path]:
-    """Leave out every table that there is; return the folder that measured ones go to."""
-    import folder_paths
-
-    before = folder_paths.folder_names_and_paths["sencache"]
-    folder_paths.folder_names_and_paths["sencache"] = ([str(tmp_path)], {".safetensors"})
-    yield tmp_path / "measured"
-    folder_paths.folder_names_and_paths["sencache"] = before
+pytestmark = pytest.mark.usefixtures("unknown")
 
 
 def cfg(scale: float) -> Way:
