@@ -21,8 +21,8 @@ class Branch:
 
     `evaluation` is the ordinal of the evaluation that gave the newest. Once an output is computed, it tells
     what the served ones before it lacked (ours): that sum, each times its step's weight, is the `residual`,
-    and the reused evaluations that follow, whose weights sum to `weight_ahead`, correct it in equal parts.
-    What computed evaluations return is never touched.
+    and the window of reused evaluations that follows, whose weights sum to `weight_ahead`, corrects it in
+    equal parts. What computed evaluations return is never touched.
     """
 
     times: list[float] = field(default_factory=list)
@@ -37,8 +37,14 @@ class Branch:
         """How many tensors of the output's size the branch holds."""
         return len(self.outputs) + (self.residual is not None)
 
-    def serve(self, forecast: Forecast, step: ServedStep, device: torch.device) -> Tensor:
-        """Return the forecast output at a step, a new tensor on `device`."""
+    def serve(
+        self, forecast: Forecast, step: ServedStep, device: torch.device, weight_ahead: float = 0.0
+    ) -> Tensor:
+        """Return the forecast output at a step, a new tensor on `device`.
+
+        `weight_ahead` is the weight of the whole window, where it is to correct.
+        """
+        self.weight_ahead = weight_ahead
         outputs = [output.to(device) for output in self.outputs]
         served = combine(outputs, weights(forecast, self.times, step.time, step.damping))
         if self.residual is not None and self.weight_ahead > 0:
@@ -65,7 +71,7 @@ class Branch:
         line through two that lie close would go anywhere.
         """
         self._settle(forecast, output, time, handling.corrects)
-        self.weight_ahead = handling.weight_ahead
+        self.weight_ahead = 0.0
         if self.times and math.isclose(self.times[-1], time, rel_tol=CLOSE, abs_tol=handling.apart):
             del self.outputs[-1], self.times[-1]
         while len(self.outputs) >= forecast.history:

@@ -12,7 +12,8 @@ import numpy as np
 from ..calibration.table import Sensitivity, SensitivityTable
 from . import tuned
 from .forecast import HOLD_DENOISED, weights
-from .planner import Planner, Solver, evaluations_for, solve
+from .planner import Planner, Solver, evaluations_for, learns, solve
+from .planning.outlook import Outlook
 from .planning.points import RunPoints
 from .planning.search import Plan
 from .policy import Action, Arrival, Decision, Foreseen, Handling, Reason, Unit
@@ -56,6 +57,7 @@ class Planned:
         self._sigmas = -np.asarray(points.sigmas)
         self._effect: list[float] = points.effect.tolist()
         self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
+        self._outlook = Outlook() if learns(plan.forecast, points) else None
         self._left = plan.count
         self._reference: int | None = None
         self._sensitivity: Sensitivity | None = None
@@ -75,15 +77,14 @@ class Planned:
         reason = self._why_computed(step, arrival)
         if reason is not None:
             return Decision(Action.COMPUTE, reason, predicted, self._limit, Unit.RESULT_ERROR)
+        limit = max(self._limit, predicted or 0.0)  # a plan made anew may have windows that err by more
         unexplained = self._unexplained_by(arrival)
         if unexplained > 0:
             made = self._points.amplified(unexplained * self._effect[step])
             predicted = math.hypot(predicted or 0.0, made)
-        if not (predicted or 0.0) <= self._limit:
-            return Decision(
-                Action.COMPUTE, Reason.OVER_LIMIT, predicted, self._limit, Unit.RESULT_ERROR
-            )
-        return Decision(Action.REUSE, Reason.WITHIN_LIMIT, predicted, self._limit, Unit.RESULT_ERROR)
+        if not (predicted or 0.0) <= limit:
+            return Decision(Action.COMPUTE, Reason.OVER_LIMIT, predicted, limit, Unit.RESULT_ERROR)
+        return Decision(Action.REUSE, Reason.WITHIN_LIMIT, predicted, limit, Unit.RESULT_ERROR)
 
     def take(self, arrival: Arrival, decision: Decision) -> Handling:
         """Move on by one evaluation: the next computed one is looked up once, at a computed evaluation."""
@@ -93,7 +94,7 @@ class Planned:
         if decision.reuse:
             self._unexplained = self._unexplained_by(arrival)
             self._arrived += 1
-            return Handling(weight=shares[step], damping=self._damping(step))
+            return Handling(shares[step], self._damping(step), self._weight_ahead())
         foreseen = self._foreseen(step)
         self._unexplained = 0.0
         self._reference_arrived, self._arrived = self._arrived, self._arrived + 1
@@ -105,12 +106,30 @@ class Planned:
         self._left -= step >= self._following
         self._reference = step
         self._following = self._plan.next_computed(step, self._distance, max(0, self._left))
-        ahead = sum(shares[step + 1 : self._following]) if self._once_a_step else 0.0
         # With much noise in the latent an error becomes part of the picture; later the network takes it for
         # noise and removes it by itself.
         noisy = self._points.noise[step] >= tuned.MOSTLY_NOISE
         corrects = self.forecast.corrects and self._once_a_step and noisy
-        return Handling(shares[step], 1.0, ahead, corrects, self._lengths[step] / 2, foreseen)
+        return Handling(shares[step], 1.0, 0.0, corrects, self._lengths[step] / 2, foreseen)
+
+    def learn(self, missed: float, expected: float) -> None:
+        """Plan what is left anew where a clip turns out harder or easier than expected (ours)."""
+        step, progress = self._reference, self._points.progress
+        if step is None or self._outlook is None:
+            return
+        outlook = self._outlook.after(missed, expected, progress[step])
+        if outlook is self._outlook:
+            return
+        self._outlook, left = outlook, max(0, self._left)
+        surprises = outlook.at(np.asarray(progress[step:]))
+        self._plan = self._plan.continued(step, self._distance, left, surprises)
+        self._following = self._plan.next_computed(step, self._distance, left)
+
+    def _weight_ahead(self) -> float:
+        """Return the weights of the window that the run is in, 0 where a step has several evaluations."""
+        if not self._once_a_step or self._reference is None:
+            return 0.0
+        return sum(self._points.weights[self._reference + 1 : self._following])
 
     def forget(self) -> None:
         """Take note that no stored output is left."""

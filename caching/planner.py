@@ -12,6 +12,7 @@ from ..calibration.table import SensitivityTable
 from . import tuned
 from .forecast import FORECASTS, HOLD_DENOISED, Forecast
 from .notes import Note
+from .planning.outlook import Outlook
 from .planning.points import RunPoints
 from .planning.search import BestPlans, Plan, even_plan
 from .planning.windows import window_errors
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
 
 MAX_WINDOW = 32
+MOST_LEARNING = 100  # steps
 FEWEST = 2  # evaluations that a wish may leave: with one, nothing tells where the run goes
 
 Solver = Callable[["SenCacheConfig", "Zones", SensitivityTable, RunPoints, Forecast], BestPlans]
@@ -36,7 +38,19 @@ def solve(
     longest = min(config.max_reuse + 1, MAX_WINDOW, len(columns))
     allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
     reusable = allowed & table.modes.covers(points.timesteps).numpy()
-    return BestPlans(window_errors(columns, points, forecast, longest, reusable), forecast)
+    windows = window_errors(columns, points, forecast, longest, reusable)
+    progress = np.asarray(points.progress)
+    surprises = Outlook().at(progress) if learns(forecast, points) else np.ones_like(progress)
+    return BestPlans(windows, forecast, surprises)
+
+
+def learns(forecast: Forecast, points: RunPoints) -> bool:
+    """Tell whether a run learns from its outputs how hard its clip is.
+
+    Not where the sampler adds noise, which no table knows, nor where it evaluates several times a step: what
+    is left to compute would no longer be what was wished. A very long run would plan longer than it gains.
+    """
+    return forecast.corrects and not points.evaluations and len(points.sigmas) <= MOST_LEARNING
 
 
 class Planner:

@@ -94,8 +94,8 @@ class Handling:
     """How the outputs of the present evaluation are served or stored (`branch.py`).
 
     `weight` is what a change of the output changes in the finished latent, `damping` the share of the
-    forecast that is followed. After a computed evaluation `weight_ahead` sums the weights of the reused ones
-    that follow it, `corrects` tells whether they make up for residuals, and an output closer to the one
+    forecast that is followed; `weight_ahead` sums the weights of a reused evaluation's whole window. A
+    computed evaluation `corrects` where those after it make up for residuals, and an output closer to the one
     before than `apart` (on the forecast's axis) takes its place. `foreseen` is what a computed output is
     compared with, where the policy knows it.
     """
@@ -127,6 +127,12 @@ class Policy(Protocol):
 
     def take(self, arrival: Arrival, decision: Decision) -> Handling:
         """Take note of what the evaluation does, and return how its outputs are handled."""
+
+    def learn(self, missed: float, expected: float) -> None:
+        """Take note of how far (rms) a forecast would have been from the outputs computed last.
+
+        `expected` is how far the table has it. Called before the evaluation that follows is decided on.
+        """
 
     def forget(self) -> None:
         """Take note that no stored output is left."""
@@ -160,6 +166,9 @@ class ComputeAll:
     def take(self, arrival: Arrival, decision: Decision) -> Handling:
         """Keep nothing."""
         return Handling()
+
+    def learn(self, missed: float, expected: float) -> None:
+        """Have nothing to learn."""
 
     def forget(self) -> None:
         """Have nothing to forget."""

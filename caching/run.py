@@ -64,6 +64,7 @@ class SamplingRun:
         self._evaluations: list[Evaluation] = []
         self._began: list[float] = []
         self._checks: list[_Check] = []
+        self._read = 0  # checks that the policy has learnt from
         self._stored = 0  # outputs at the current evaluation
 
     def begin(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> Decision:
@@ -85,13 +86,22 @@ class SamplingRun:
         return self.decision
 
     def _arrival(self, x: Tensor, sigma: Tensor, timestep: Tensor) -> Arrival:
-        """Measure how far the evaluation is from the reference: rms over each sample."""
+        """Measure how far the evaluation is from the reference: rms over each sample.
+
+        The misses of the forecasts before it are read along with that, and the policy learns from them.
+        """
         values, reference = [sigma.reshape(-1)[:1].float(), timestep.reshape(-1)[:1].float()], self._reference
         comparable = reference is not None and reference.x.shape == x.shape
         if reference is not None and comparable:
             difference = (x - reference.x.to(x.device)).flatten(1).float()
             values.append(torch.linalg.vector_norm(difference, dim=1) / math.sqrt(difference.shape[1]))
-        sigma_now, time_now, *moved = torch.cat([value.to(x.device) for value in values]).tolist()
+        fresh, self._read = self._checks[self._read :], len(self._checks)
+        values += [check.missed.reshape(1) for check in fresh]
+        numbers = torch.cat([value.to(x.device) for value in values]).tolist()
+        numbers, missed = numbers[: len(numbers) - len(fresh)], numbers[len(numbers) - len(fresh) :]
+        if fresh:
+            self.policy.learn(math.hypot(*missed), math.hypot(*(check.expected for check in fresh)))
+        sigma_now, time_now, *moved = numbers
         if reference is None or not comparable:
             return Arrival(sigma_now, time_now, new_shape=reference is not None)
         return Arrival(sigma_now, time_now, tuple(moved), abs(time_now - reference.timestep))
@@ -158,7 +168,8 @@ class SamplingRun:
         """Return a branch's forecast output at the current evaluation, a new tensor on `device`."""
         self._take_pending()
         step = ServedStep(self._time, self._handling.weight, self._handling.damping)
-        return self._branches[branch].serve(self.policy.forecast, step, device)
+        ahead = self._handling.weight_ahead
+        return self._branches[branch].serve(self.policy.forecast, step, device, ahead)
 
     def store(self, branch: Hashable, output: Tensor) -> None:
         """Keep a copy of a branch's output at this evaluation, in the run's `space`."""

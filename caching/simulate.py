@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..calibration.table import SensitivityTable
 from .notes import Note
 from .planning.points import RunPoints
-from .policy import Arrival, Decision, Policy, decide
+from .policy import Arrival, Decision, Foreseen, Policy, decide
 from .sentences import NotedError
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> 
     """Ask a fresh policy about every evaluation that the sampler will make.
 
     How far the latent moves is taken from the table's `latent_drift`, summed over the evaluations since the
-    last computed one: sampling trajectories are nearly straight over that distance.
+    last computed one: sampling trajectories are nearly straight over that distance. Outputs are taken to be
+    as the table says.
     """
     drifts = [table.at(timestep).latent_drift for _, timestep in points.arrivals]
     if policy.stores and policy.predicted_error is None and None in drifts:
@@ -60,6 +61,7 @@ def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> 
     found: list[Decision] = []
     place, before = 0.0, points.arrivals[0][1]  # along the trajectory, in the latent's rms
     reference: tuple[int, float, float] | None = None
+    foreseen: Foreseen | None = None
     for index, (sigma, timestep) in enumerate(points.arrivals):
         place += (drifts[index - 1] or 0.0) * (before - timestep)
         before, arrival = timestep, Arrival(sigma, timestep)
@@ -67,8 +69,11 @@ def decisions_of(policy: Policy, table: SensitivityTable, points: RunPoints) -> 
             computed, start, time = reference
             noise = 0.0 if points.noise_moves is None else float(points.noise_moves[index][computed])
             arrival = Arrival(sigma, timestep, (math.hypot(place - start, noise),), abs(timestep - time))
+        if foreseen is not None:
+            expected = math.hypot(*foreseen.errors)
+            policy.learn(expected, expected)
         decision = decide(policy, arrival)
-        policy.take(arrival, decision)
+        foreseen = policy.take(arrival, decision).foreseen
         if not decision.reuse:
             reference = (index, place, timestep)
         found.append(decision)

@@ -103,6 +103,9 @@ class Threshold:
             self._sensitivity = self._table.at(arrival.timestep)
         return Handling()
 
+    def learn(self, missed: float, expected: float) -> None:
+        """Have nothing to learn."""
+
     def forget(self) -> None:
         """Start counting computed evaluations anew."""
         self._computed = 0

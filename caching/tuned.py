@@ -34,7 +34,7 @@ MOSTLY_NOISE = 0.9
 """Share of noise in the latent (0 to 1) down to which residuals are corrected. Below 0.8 the network has
 removed the error by itself, and the correction adds it again; at 1 nothing is corrected."""
 
-UNRELIABLE = 0.08
+UNRELIABLE = 0.09
 """Predicted error (rms of the finished latent, Euler) above which outputs are held, not extended along a
 line. Below 0.05 lines that still help are given up; above 0.15 lines go astray on CogVideoX."""
 
@@ -56,6 +56,26 @@ WISHED_LIMIT = 0.05
 when the latent moves unusually far. At 0 clips that move a little more miss the wish; above 0.1 nothing is
 guarded."""
 
+UNKNOWN_CLIP = 4.0
+"""How many times further off than the table says forecasts are expected to be at the start of a run. At 1 the
+first window is long and hard clips go wrong in it; above 10 too much is spent before anything is known."""
+
+SURPRISE_LASTS = 0.15
+"""Part of the sampling (0 to 1) after which the logarithm of a surprise has faded to a third. Below 0.05 hard
+clips are computed no more often than easy ones; above 0.4 they are short of evaluations at the end."""
+
+LARGEST_SURPRISE = 20.0
+"""Most times further off than the table says that a forecast counts as. Below 5 hard clips are not told from
+middling ones; above 50 nothing changes any more."""
+
+SMALLEST_MISS = 0.005
+"""Error of a forecast (rms of an output of about 1) below which rounding hides how far off it really is.
+Below 0.002 half precision looks like a hard clip; above 0.03 hard clips are seen too late."""
+
+SAME_SURPRISE = 1.25
+"""Ratio of the seen to the expected up to which the plan is kept. At 1 it is made anew at every output for
+nothing; above 2 it follows too late."""
+
 UNSETTLED_SHARE = 1 / 3
 """Share of epsilon that counts under the joint rule until the forecast has all the outputs that it extends.
 At 1 the first reuse errs most; at 0 the second evaluation is always computed."""
@@ -68,10 +88,15 @@ TRIED = {
     "SAMPLER_PULL": (0.0, 0.2, 0.4, 0.6),
     "ANOTHER_CLIP": (0.5, 0.8, 1.2),
     "MOSTLY_NOISE": (0.8, 0.9, 0.95, 1.0),
-    "UNRELIABLE": (0.05, 0.08, 0.15),
+    "UNRELIABLE": (0.05, 0.09, 0.15),
     "UNFORESEEABLE": (0.3, 0.5, 1.0),
     "NOISE_ANSWER": (0.0, 0.3, 0.5, 1.0),
     "UNUSUAL_MOVE": (1.5, 2.0, 3.0),
     "WISHED_LIMIT": (0.0, 0.01, 0.05, 0.1),
+    "UNKNOWN_CLIP": (1.0, 2.0, 4.0, 8.0),
+    "SURPRISE_LASTS": (0.08, 0.15, 0.3),
+    "LARGEST_SURPRISE": (5.0, 20.0, 60.0),
+    "SMALLEST_MISS": (0.002, 0.005, 0.02),
+    "SAME_SURPRISE": (1.1, 1.25, 2.0),
     "UNSETTLED_SHARE": (0.0, 1 / 3, 1.0),
 }

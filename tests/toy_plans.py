@@ -98,10 +98,12 @@ def error_of(
     points: RunPoints = POINTS,
     serve: Callable[..., Columns] = damped_line,
     remembers: bool | None = None,
+    surprises: Sequence[float] | None = None,
 ) -> float:
     """Return a plan's squared error straight from the definition, one window after the other.
 
-    `remembers` tells whether more than the last output is extended, by default where that `corrects`.
+    `remembers` tells whether more than the last output is extended, by default where that `corrects`. Each
+    window errs by as much more as `surprises` has it at its start.
     """
     total, steps = 0.0, len(outputs)
     for index, (last, end) in enumerate(zip(computed, [*computed[1:], steps], strict=True)):
@@ -116,6 +118,6 @@ def error_of(
                 through = np.polyfit(times, [outputs[node] for node in nodes], len(nodes) - 1)
                 missed += share * (outputs[step] - np.polyval(through, points.progress[step]))
         lasting = tuned.LASTING_SHARE if corrects and end < steps else 1.0
-        total += lasting**2 * float(served @ served)
-        total += float(missed @ missed) if corrects else 0.0
+        square = lasting**2 * float(served @ served) + (float(missed @ missed) if corrects else 0.0)
+        total += square * (1.0 if surprises is None else surprises[last]) ** 2
     return total

@@ -22,8 +22,8 @@ from .windows import Windows
 class Plan(Protocol):
     """The evaluations that a run computes: `count` of them.
 
-    `error` is what the search minimises, `predicted` the rms error of the finished latent with Euler's
-    method.
+    `error` is what lasts of its windows by the table, `predicted` the rms error of the finished latent with
+    Euler's method.
     """
 
     @property
@@ -43,6 +43,13 @@ class Plan(Protocol):
         `distance` is that from the computed one before k, 0 for none, and `left` how many the plan has left.
         """
 
+    def continued(self, k: int, distance: int, left: int, surprises: Array) -> Plan:
+        """Return the best plan for what follows `k`, just computed, with as many evaluations left.
+
+        `surprises [K - k]` are how many times further than the table says outputs are expected to be from
+        their forecasts from k on.
+        """
+
 
 def computed_by(plan: Plan, steps: int) -> list[int]:
     """Return the evaluations that a plan computes where nothing comes between."""
@@ -58,23 +65,31 @@ def computed_by(plan: Plan, steps: int) -> list[int]:
 class BestPlans:
     """The best plans of one run for every number of evaluations, found as far as they are asked for.
 
-    A state is the last computed evaluation `k` and the stride to the one before. `_costs [K + 1, strides]` is
-    the least lasting error, squared, of what follows with as many evaluations as were added last, and
-    `_steps[c - 1] [K, strides]` the distance to the next computed one when `c` evaluations, k among them, are
-    left. Several threads may ask at once.
+    They begin at evaluation `first`, and outputs are expected to be `surprises [K - first]` times further
+    from their forecasts than the table says. A state is the last computed evaluation and the stride to the
+    one before. `_costs [K - first + 1, strides]` is the least lasting error, squared, of what follows with
+    as many evaluations as were added last, and `_steps[c - 1] [K - first, strides]` the distance to the next
+    computed one when `c` evaluations, that of the state among them, are left. Several threads may ask at
+    once.
     """
 
     windows: Windows
     forecast: Forecast
+    surprises: Array
+    first: int = 0
     errors: list[float] = field(default_factory=list)
     _steps: list[Array] = field(default_factory=list)
     _costs: Array | None = None
+    _lasting: Array = field(init=False, repr=False)
     _adding: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._lasting = self.windows.lasting[self.first :] * np.square(self.surprises)[:, None, None]
 
     @property
     def most(self) -> int:
-        """The number of evaluations in the run."""
-        return len(self.windows.errors)
+        """The number of evaluations in the run, or in what is left of it."""
+        return len(self._lasting)
 
     def error(self, count: int) -> float:
         """Return the predicted error (rms) of the best plan of `count` evaluations, infinite for none."""
@@ -85,7 +100,7 @@ class BestPlans:
 
     def _add_one(self) -> None:
         """Find the best plans of one evaluation more."""
-        own, steps = self.windows.lasting, self.most
+        own, steps = self._lasting, self.most
         strides, longest = own.shape[1], self.windows.longest
         count = len(self.errors) + 1
         # with `count` evaluations left, `k` lies in between these; elsewhere no plan fits
@@ -109,9 +124,16 @@ class BestPlans:
 
     def plan(self, count: int) -> BestPlan:
         """Return the best plan of `count` evaluations, or of the next number that the windows allow."""
-        while count < self.most and math.isinf(self.error(count)):
+        while math.isinf(self.error(count)) and count < self.most:
             count += 1
-        return BestPlan(self.forecast, self.windows, count, self.error(count), self._steps)
+        return BestPlan(self.forecast, self.windows, count, self._steps)
+
+    def rest(self, distance: int, left: int) -> BestPlan | None:
+        """Return the best plan with `left` evaluations after the first, None where they are too few."""
+        self.error(left + 1)
+        if not self._steps[left][0, self.windows.stride(distance)]:
+            return None
+        return BestPlan(self.forecast, self.windows, left + 1, self._steps, self.first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,8 +143,13 @@ class BestPlan:
     forecast: Forecast
     windows: Windows
     count: int
-    error: float
     _steps: list[Array]
+    _first: int = 0
+
+    @property
+    def error(self) -> float:
+        """What lasts of its windows in the finished latent by the table."""
+        return self.windows.total(self.windows.lasting, computed_by(self, len(self.windows.errors)))
 
     @property
     def predicted(self) -> float:
@@ -131,8 +158,13 @@ class BestPlan:
 
     def next_computed(self, k: int, distance: int, left: int) -> int:
         """Return the best evaluation to compute next, even where something else was computed than planned."""
-        best = int(self._steps[min(left, len(self._steps) - 1)][k, self.windows.stride(distance)])
+        tables = self._steps[min(left, len(self._steps) - 1)]
+        best = int(tables[k - self._first, self.windows.stride(distance)])
         return k + max(1, best)  # 0 where no plan has that many left
+
+    def continued(self, k: int, distance: int, left: int, surprises: Array) -> BestPlan:
+        """Return the best plan for what follows; this one where what is left is too few for any."""
+        return BestPlans(self.windows, self.forecast, surprises, k).rest(distance, left) or self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +192,10 @@ class EvenPlan:
     def next_computed(self, k: int, distance: int, left: int) -> int:
         """Return the next of its evaluations after `k`."""
         return next((one for one in self.computed if one > k), len(self.windows.errors))
+
+    def continued(self, k: int, distance: int, left: int, surprises: Array) -> EvenPlan:
+        """Return this plan: where nothing can be foreseen, nothing is learnt."""
+        return self
 
 
 def even_plan(forecast: Forecast, windows: Windows, count: int) -> EvenPlan:

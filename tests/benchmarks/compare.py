@@ -89,8 +89,9 @@ def tasks(models: list[str]) -> list[Task]:
         for sampler, cfg, steps in ways(SAMPLERS[model]):
             found = methods(steps, cfg, sampler)
             groups = {"uncached": ["uncached"], OURS: [m for m in found if m.startswith(OWN_VARIANTS)]}
-            groups["rest"] = [m for m in found if m not in (*PACKS, *groups["uncached"], *groups[OURS])]
-            groups |= {pack: [pack] for pack in PACKS if pack in found}
+            packs = PACKS if model == "wan" else ()
+            groups["rest"] = [m for m in found if m not in (*packs, *groups["uncached"], *groups[OURS])]
+            groups |= {pack: [pack] for pack in packs}
             for name, members in groups.items():
                 chosen = {member: found[member] for member in members}
                 listed.append(Task(model, sampler, cfg, steps, name, chosen))
@@ -134,7 +135,7 @@ def write_results(found: Found, missing: Missing, machine: str, clips: int, fold
     write_rows(folder / "comparison.json", rows, machine=machine, clips=clips)
     (folder / "comparison.md").write_text(page(found, missing, machine, clips))
     main = main_ways(found)
-    plot(main, "psnr", "PSNR against the uncached clip, dB", folder / "comparison_psnr.png")
+    plot(main, "rms", "rms error of the latent, over clips", folder / "comparison_rms.png")
     plot(main, "lpips", "LPIPS against the uncached clip", folder / "comparison_lpips.png")
 
 

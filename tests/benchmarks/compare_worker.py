@@ -6,11 +6,12 @@ A row holds one setting's results over all clips. Packs that stay on the shared 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,16 +24,23 @@ sys.modules["sencache"] = package
 
 from comfy_host import start_host  # noqa: E402
 from peers import blocks_of  # noqa: E402
+from rows import CLIPS, errors  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_models import MODELS, TinyModel  # noqa: E402
 from tiny_models import sample as sample_clip  # noqa: E402
 
-FIRST_SEED = 1
 DATA_CLIPS = 128
+ONLY_WAN = {
+    "OptimalSteps": "it has no schedule for this model",
+    "Spectrum": "the pack patches Wan only",
+    "TeaCache": "the pack does not know this model as ComfyUI has it now",
+    "MagCache": "the pack does not know this model",
+}
 
 
 def cases(count: int) -> list[tuple[int, int]]:
-    """Return prompts and seeds: every prompt in turn, no seed that any table was measured on."""
-    return [(1 + index % 13, FIRST_SEED + index) for index in range(count)]
+    """Return prompts, on which no table and no peer is measured, and seeds: every prompt in turn."""
+    return [*CLIPS[::2], *CLIPS[1::2]][:count]
 
 
 @dataclass(slots=True)
@@ -73,14 +81,39 @@ class Job:
     tiny: TinyModel = field(init=False)
     counter: Counter = field(default_factory=Counter)
 
-    def sample(self, model: Any, prompt: int, seed: int, steps: int | None = None) -> Any:
+    def sample(
+        self, model: Any, prompt: int, seed: int, steps: int | None = None, sigmas: Any = None
+    ) -> Any:
         """Sample one clip in model space."""
         steps = self.steps if steps is None else steps
-        return sample_clip(self.nodes, model, self.tiny, prompt, seed, self.sampler, steps, self.cfg)
+        return sample_clip(self.nodes, model, self.tiny, prompt, seed, self.sampler, steps, self.cfg, sigmas)
 
-    def reference_folder(self) -> Path:
-        """Return where the uncached clips of this way of sampling lie."""
-        return Path(self.references) / f"{self.model}-{self.sampler}-{self.cfg:g}-{self.steps}"
+    def fewer(self, model: Any, steps: int) -> Callable[[int, int], Any]:
+        """Return how to sample the unpatched model with a number of steps; clips found on the disk are read.
+
+        Other ways of sampling need the same clips: as many steps can be a half of one and a third of another.
+        """
+
+        def sampled(prompt: int, seed: int) -> Any:
+            name = f"{self.model}-{self.sampler}-{self.cfg:g}-{steps}"
+            path = Path(self.references) / name / f"{prompt}-{seed}.safetensors"
+            if path.exists():
+                self.counter.evaluations = steps
+                self.counter.branches = steps * self.branches
+                return load_file(path)["latent"]
+            latent = self.sample(model, prompt, seed, steps)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written = path.with_suffix(f".{os.getpid()}")
+            save_file({"latent": latent.contiguous()}, written)
+            written.replace(path)
+            return latent
+
+        return sampled
+
+    @property
+    def branches(self) -> int:
+        """How many branches guidance evaluates."""
+        return 1 if self.cfg == 1 else 2
 
 
 def patched(
@@ -97,36 +130,28 @@ def patched(
         return measure(base.clone(), lambda model, prompt, seed: job.sample(model, prompt, seed))
 
     measured = None
+    if method in ONLY_WAN and job.model != "wan":
+        raise peers.NotRunningError(ONLY_WAN[method])
     for setting in job.methods[method]:
         options = {key: value for key, value in setting.items() if key != "label"}
-        if method == "uncached":
-            yield setting, plain(base.clone()), None
-        elif method == "fewer steps":
-            steps = options["steps"]
-            yield setting, lambda prompt, seed, n=steps: job.sample(base.clone(), prompt, seed, n), None
+        if method in ("uncached", "fewer steps"):
+            yield setting, job.fewer(base.clone(), options.get("steps", job.steps)), None
+        elif method == "OptimalSteps":
+            sample = partial(job.sample, base.clone(), sigmas=peers.optimal_steps(**options))
+            yield setting, sample, None
         elif method.startswith("SenCache"):
             model, patch = sencache(base, job.tiny, **options)
             yield setting, plain(model), patch
         elif method in ("EasyCache", "LazyCache"):
             yield setting, plain(peers.native(base, method, **options)), None
         elif method == "Spectrum":
-            if job.model != "wan":
-                raise peers.NotRunningError("the pack patches Wan only")
             yield setting, plain(peers.spectrum(base, job.folders["spectrum"], **options)), None
         elif method == "TeaCache":
-            if job.model != "wan":
-                raise peers.NotRunningError(
-                    "its LTX-Video path needs a function that ComfyUI no longer has"
-                    if job.model == "ltxv"
-                    else "the pack does not know this model"
-                )
             measured = measured or calibrated(peers.fit_teacache)
             signal = measured if options.pop("signal") == "fitted" else [1.0, 0.0]
             model = peers.teacache(base, job.folders["teacache"], coefficients=signal, **options)
             yield setting, plain(model), None
         elif method == "MagCache":
-            if job.model != "wan":
-                raise peers.NotRunningError("the pack does not know this model")
             measured = calibrated(peers.measure_magnitudes) if measured is None else measured
             yield (
                 setting,
@@ -142,28 +167,23 @@ def patched(
 def measured_clips(job: Job, method: str, base: Any, metrics: Any) -> Iterator[dict[str, Any]]:
     """Sample every setting of a method over all clips, and compare with the uncached ones."""
     from peers import NotRunningError
-    from safetensors.torch import load_file, save_file
 
-    folder, branches = job.reference_folder(), 1 if job.cfg == 1 else 2
+    reference = job.fewer(base.clone(), job.steps)
     try:
         for setting, sample, patch in patched(job, method, base):
             rows, latents = [], []
             for prompt, seed in cases(job.clips):
                 job.counter.branches = job.counter.evaluations = 0
-                began = time.perf_counter()
-                latent = job.tiny.to_pictures(sample(prompt, seed))
-                seconds = time.perf_counter() - began
-                row = {"nfe": job.counter.branches / branches, "evaluations": job.counter.evaluations}
+                latent = sample(prompt, seed)
+                row = {"nfe": job.counter.branches / job.branches, "evaluations": job.counter.evaluations}
                 if patch is not None:
                     record = patch.sink.records[-1]
                     row |= {"planned": record.planned, "predicted_error": record.predicted_error}
-                path = folder / f"{prompt}-{seed}.safetensors"
-                if method == "uncached":
-                    folder.mkdir(parents=True, exist_ok=True)
-                    save_file({"latent": latent.contiguous()}, path)
-                row |= {"seconds": seconds} | metrics.against(latent, load_file(path)["latent"])
-                rows.append(row)
-                latents.append(latent)
+                pair = latent, reference(prompt, seed)
+                pictures = [job.tiny.to_pictures(one) for one in pair]
+                [error] = errors(*zip(pair))
+                rows.append(row | {"rms": error} | metrics.against(*pictures))
+                latents.append(pictures[0])
             yield {"setting": setting, "clips": rows, "distance": metrics.distance_to_data(latents)}
     except NotRunningError as error:
         yield {"not_running": str(error)}

@@ -1,15 +1,21 @@
-"""The comparison's points: each setting's means over its clips, and what a method reaches between them."""
+"""The comparison's points: what each setting does over its clips, and what a method reaches between them."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from typing import Any
 
-METRICS = ("psnr", "ssim", "ms_ssim", "lpips", "temporal")
+import numpy as np
+
+MEANS = ("psnr", "ssim", "ms_ssim", "lpips", "temporal")
+ERRORS = ("rms", "worst_rms", "lpips")  # less is better
+COMPARED = ("rms", "worst_rms", "p10_psnr", "lpips", "ssim", "psnr")
 OURS = "SenCache"
 OWN_VARIANTS = "SenCache"  # a method whose name begins so is a variant of ours, no peer
-SHARES = (2, 3, 4, 6.25)
+FEWER = "fewer steps"
+LEAST_ERROR = 1e-6  # what the logarithm of no error at all is taken of
 NAMES = {"wan": "Wan 2.1", "ltxv": "LTX-Video", "cogvideox": "CogVideoX"}
 LONGEST_REASON = 160
 
@@ -26,7 +32,7 @@ def title(way: Way) -> str:
 
 
 def points_of(tasks: Iterable[dict[str, Any]]) -> tuple[Found, Missing]:
-    """Average every setting's clips: each method's points in each way of sampling, and what did not run."""
+    """Sum every setting's clips up: each method's points in each way of sampling, and what did not run."""
     found: Found = {}
     missing: Missing = {}
     for task in tasks:
@@ -36,30 +42,22 @@ def points_of(tasks: Iterable[dict[str, Any]]) -> tuple[Found, Missing]:
                 missing.setdefault(way, {})[row["method"]] = row["not_running"][:LONGEST_REASON]
             else:
                 found.setdefault(way, {}).setdefault(row["method"], []).append(_point(row))
-    for methods in found.values():
-        _share_the_time(methods)
     return found, missing
 
 
 def _point(row: dict[str, Any]) -> Point:
     clips = row["clips"]
     point = {"setting": row["setting"]["label"]}
-    point |= {name: statistics.mean(clip[name] for clip in clips) for name in ("nfe", *METRICS)}
+    point |= {name: statistics.mean(clip[name] for clip in clips) for name in ("nfe", *MEANS)}
+    point["rms"] = math.sqrt(statistics.mean(clip["rms"] ** 2 for clip in clips))
+    point["worst_rms"] = max(clip["rms"] for clip in clips)
+    point["p10_psnr"] = float(np.percentile([clip["psnr"] for clip in clips], 10))
     point["worst_psnr"] = min(clip["psnr"] for clip in clips)
     point["distance"] = row["distance"]
-    point["time"] = statistics.median(clip["seconds"] for clip in clips)
     if clips[0].get("planned") is not None:
         errors = [abs(clip["planned"] - clip["nfe"]) / clip["nfe"] for clip in clips]
         point["plan_error"] = statistics.median(errors)
     return point
-
-
-def _share_the_time(methods: dict[str, list[Point]]) -> None:
-    """Turn seconds a clip into a share of the uncached run's; without one it is unknown."""
-    seconds = methods["uncached"][0]["time"] if "uncached" in methods else None
-    for points in methods.values():
-        for point in points:
-            point["time"] = None if seconds is None else point["time"] / seconds
 
 
 def rows_of(found: Found, missing: Missing) -> list[dict[str, Any]]:
@@ -94,34 +92,43 @@ def keep_others(found: Found, missing: Missing, earlier: tuple[Found, Missing]) 
         missing[way] = earlier[1].get(way, {}) | missing.get(way, {})
 
 
-def at_nfe(points: list[Point], nfe: float, metric: str, most: bool = True) -> float | None:
+def at_nfe(points: list[Point], nfe: float, metric: str) -> float | None:
     """Return the best a method reaches at an NFE: on the line between its best settings around it.
 
-    A setting that needs fewer evaluations and is better counts in place of a worse one. None where every
-    setting needs more evaluations.
+    A setting that needs fewer evaluations and is better counts in place of a worse one. Errors lie on a line
+    in their logarithms. None where every setting needs more evaluations.
     """
-    sign = 1 if most else -1
     front: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda one: (one["nfe"], -sign * one[metric])):
-        if not front or sign * point[metric] > sign * front[-1][1]:
-            front.append((point["nfe"], point[metric]))
+    reached = ((one["nfe"], _merit(one, metric)) for one in points)
+    for point in sorted(reached, key=lambda one: (one[0], -one[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
     below = [one for one in front if one[0] <= nfe]
     above = [one for one in front if one[0] > nfe]
     if not below:
         return None
-    if not above:
-        return below[-1][1]
-    (low, low_value), (high, high_value) = below[-1], above[0]
-    return low_value + (high_value - low_value) * (nfe - low) / (high - low)
+    merit = below[-1][1]
+    if above:
+        (low, low_merit), (high, high_merit) = below[-1], above[0]
+        merit = low_merit + (high_merit - low_merit) * (nfe - low) / (high - low)
+    return math.exp(-merit) if metric in ERRORS else merit
 
 
-def nfe_for(points: list[Point], psnr: float) -> float | None:
-    """Return the fewest evaluations with which a method reaches a PSNR, on the line between its settings."""
-    ordered = sorted((point["nfe"], point["psnr"]) for point in points)
-    reached = [nfe for nfe, value in ordered if value >= psnr]
-    for (low, low_value), (high, high_value) in zip(ordered, ordered[1:], strict=False):
-        if low_value < psnr <= high_value:
-            reached.append(low + (high - low) * (psnr - low_value) / (high_value - low_value))
+def _merit(point: Point, metric: str) -> float:
+    """Return how good a point is by a metric: more is better."""
+    return -math.log(max(point[metric], LEAST_ERROR)) if metric in ERRORS else float(point[metric])
+
+
+def nfe_for(points: list[Point], rms: float) -> float | None:
+    """Return the fewest evaluations with which a method gets down to an rms error, on the line between its
+    settings.
+    """
+    ordered = sorted((point["nfe"], _merit(point, "rms")) for point in points)
+    wanted = -math.log(rms)
+    reached = [nfe for nfe, merit in ordered if merit >= wanted]
+    for (low, low_merit), (high, high_merit) in zip(ordered, ordered[1:], strict=False):
+        if low_merit < wanted <= high_merit:
+            reached.append(low + (high - low) * (wanted - low_merit) / (high_merit - low_merit))
     return min(reached) if reached else None
 
 
@@ -134,20 +141,19 @@ def peers_of(methods: dict[str, list[Point]]) -> dict[str, list[Point]]:
     }
 
 
-def matched(methods: dict[str, list[Point]], steps: int) -> list[dict[str, Any]]:
-    """Compare ours with the best peer at the same share of the evaluations, metric by metric."""
-    rows = []
-    for share in SHARES:
-        nfe = steps / share
-        row: dict[str, Any] = {"share": share, "nfe": nfe}
-        for metric, most in (("psnr", True), ("ssim", True), ("lpips", False)):
-            values = {name: at_nfe(points, nfe, metric, most) for name, points in peers_of(methods).items()}
-            known = {name: value for name, value in values.items() if value is not None}
-            best = (max if most else min)(known, key=known.__getitem__) if known else None
-            row[metric] = {
-                "ours": at_nfe(methods.get(OURS, []), nfe, metric, most),
-                "peer": best,
-                "value": known.get(best) if best else None,
-            }
-        rows.append(row)
-    return rows
+def best_peer(methods: dict[str, list[Point]], nfe: float, metric: str) -> tuple[str, float] | None:
+    """Return the peer that is best at an NFE by a metric, and what it reaches; None where none gets there."""
+    reached = {name: at_nfe(points, nfe, metric) for name, points in peers_of(methods).items()}
+    known = {name: value for name, value in reached.items() if value is not None}
+    if not known:
+        return None
+    name = (min if metric in ERRORS else max)(known, key=known.__getitem__)
+    return name, known[name]
+
+
+def matched(methods: dict[str, list[Point]]) -> list[tuple[Point, dict[str, tuple[str, float] | None]]]:
+    """Pair each of our points with the best peer at as many evaluations, metric by metric."""
+    return [
+        (point, {metric: best_peer(methods, point["nfe"], metric) for metric in COMPARED})
+        for point in methods.get(OURS, [])
+    ]

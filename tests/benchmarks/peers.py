@@ -74,6 +74,13 @@ def native(
     return patched
 
 
+def optimal_steps(steps: int) -> Tensor:
+    """Return the sigmas of ComfyUI's OptimalStepsScheduler for Wan."""
+    from comfy_extras.nodes_optimalsteps import OptimalStepsScheduler
+
+    return OptimalStepsScheduler.execute("Wan", steps, 1.0).args[0]
+
+
 def spectrum(model: Any, folder: str | None, flex: float, warmup: int) -> Any:
     """Apply the Chebyshev forecaster for Wan; its schedule is what sets its speed."""
     node = import_pack(folder).SpectrumApplyWAN()

@@ -27,10 +27,10 @@ def plot(ways: Found, metric: str, label: str, path: Path) -> None:
                 _draw_line(axes, name, points, metric, colours[name])
         axes.set_title(title(way), fontsize=9)
         axes.set(xlabel="network evaluations", ylabel=label, xlim=(5, 32))
-        if metric == "psnr":
-            axes.set_ylim(10, 65)
         if metric == "lpips":
             axes.set_yscale("symlog", linthresh=1e-4)
+        else:
+            axes.set(yscale="log", ylim=(1e-3, 1))
         axes.grid(alpha=0.3)
     for axes in list(grid.flat)[len(ways) :]:
         axes.axis("off")

@@ -6,10 +6,9 @@ from typing import Any
 
 PAPER = {"rule": "paper", "forecast": "hold"}
 STRICT = {"max_reuse": 3, "strict_percent": 0.2, "strict_epsilon": 0.01}
-SHARES = (2.0, 2.5, 3.0, 4.0, 5.0, 6.25, 7.0)
-FEW_SHARES = (2.0, 3.0, 4.0, 6.25)
-FEWEST_SHARES = (2.0, 3.0, 4.0)
+SHARES = {50: (2.0, 3.0, 4.0, 5.0, 7.0), 30: (2.0, 3.0, 4.0), 20: (2.0, 2.5, 3.0, 4.0), 8: (2.0, 3.0)}
 MAIN = (50, 5.0)
+LEAST_OPTIMAL = 3  # steps that OptimalStepsScheduler makes
 
 Settings = list[dict[str, Any]]
 
@@ -22,11 +21,14 @@ def _each(name: str, values: tuple[float, ...], **fixed: Any) -> Settings:
     return [_named(**{name: value}, **fixed) for value in values]
 
 
-def _ours(steps: int, shares: tuple[float, ...]) -> dict[str, Settings]:
-    fewer = sorted({max(2, round(steps / share)) for share in shares}, reverse=True)
+def _ours(steps: int) -> dict[str, Settings]:
+    """Return ours, and as many steps of the same sampler as ours computes."""
+    shares = SHARES[steps]
+    fewer = sorted({max(2, int(steps / share)) for share in shares}, reverse=True)
     return {
         "uncached": [{"label": "uncached"}],
         "fewer steps": _each("steps", tuple(fewer)),
+        "OptimalSteps": _each("steps", tuple(count for count in fewer if count >= LEAST_OPTIMAL)),
         "SenCache": _each("speed_up", shares),
     }
 
@@ -43,44 +45,45 @@ def _variants() -> dict[str, Settings]:
 
 
 def _peers(broad: bool) -> dict[str, Settings]:
-    """Return the peers' settings: a broad range, or those that proved best on the first sampler."""
+    """Return the peers' settings: a broad range, or those around the best of the first sampler."""
     if not broad:
         return {
-            "EasyCache": _each("threshold", (0.005,)),
+            "EasyCache": _each("threshold", (0.1,)),
             "LazyCache": _each("threshold", (0.2, 0.35), protected=False),
-            "TeaCache": _each("threshold", (0.05, 0.08, 0.12), signal="raw"),
-            "MagCache": [_named(threshold=0.04, most=1)],
-            "Spectrum": [_named(flex=0.0, warmup=5)],
-            "authors' reuse": _each("epsilon", (0.1, 0.2), max_reuse=10),
+            "TeaCache": _each("threshold", (0.08, 0.12, 0.25), signal="raw"),
+            "MagCache": _magnitudes((0.04, 1), (0.15, 4)),
+            "Spectrum": _windows(0.0, 0.75),
+            "authors' reuse": _each("epsilon", (0.1, 0.3), max_reuse=10),
         }
     return {
-        "EasyCache": _each("threshold", (0.005, 0.02, 0.1, 0.3))
-        + _each("threshold", (0.02, 0.1), protected=False),
+        "EasyCache": _each("threshold", (0.02, 0.1, 0.3)) + _each("threshold", (0.1,), protected=False),
         "LazyCache": _each("threshold", (0.1, 0.2, 0.35, 0.6), protected=False),
         "TeaCache": _each("threshold", (0.05, 0.08, 0.12, 0.25), signal="raw")
-        + _each("threshold", (0.02, 0.05, 0.1), signal="fitted"),
-        "MagCache": [
-            _named(threshold=threshold, most=most)
-            for threshold, most in ((0.04, 1), (0.08, 2), (0.15, 4), (0.3, 6))
-        ],
-        "Spectrum": [_named(flex=flex, warmup=5) for flex in (0.0, 0.4, 0.75, 2.0)],
-        "authors' reuse": _each("epsilon", (0.1, 0.4), **STRICT)
+        + _each("threshold", (0.05,), signal="fitted"),
+        "MagCache": _magnitudes((0.04, 1), (0.08, 2), (0.15, 4), (0.3, 6)),
+        "Spectrum": _windows(0.0, 0.75, 2.0),
+        "authors' reuse": _each("epsilon", (0.1,), **STRICT)
         + _each("epsilon", (0.1, 0.2, 0.5), max_reuse=10),
     }
 
 
+def _magnitudes(*limits: tuple[float, int]) -> Settings:
+    return [_named(threshold=threshold, most=most) for threshold, most in limits]
+
+
+def _windows(*flexes: float) -> Settings:
+    return [_named(flex=flex, warmup=5) for flex in flexes]
+
+
 def methods(steps: int, cfg: float, sampler: str) -> dict[str, Settings]:
     """Return every method with its settings for one way of sampling; the uncached run comes first."""
-    if (steps, cfg) != MAIN:
-        some = {name: _peers(broad=False)[name][-1:] for name in ("LazyCache", "TeaCache")}
-        return _ours(steps, FEWEST_SHARES) | some
-    if sampler in ("euler", "void"):
-        return _ours(steps, SHARES) | _variants() | _peers(broad=True)
-    return _ours(steps, FEW_SHARES) | _peers(broad=False)
+    first = sampler in ("euler", "void")
+    if (steps, cfg) == MAIN and first:
+        return _ours(steps) | _variants() | _peers(broad=True)
+    return _ours(steps) | _peers(broad=False)
 
 
 def ways(samplers: tuple[str, ...]) -> list[tuple[str, float, int]]:
     """Return the ways of sampling (sampler, cfg, steps) that a model is compared in."""
-    first = samplers[0]
-    everywhere = [(sampler, 5.0, 50) for sampler in samplers]
-    return [*everywhere, (first, 1.0, 50), (first, 5.0, 30), (first, 5.0, 20), (first, 5.0, 8)]
+    everywhere = [(sampler, 5.0, steps) for steps in (50, 30, 20) for sampler in samplers]
+    return [*everywhere, (samplers[0], 1.0, 50), (samplers[0], 5.0, 8)]

@@ -19,12 +19,11 @@ sys.modules.setdefault("sencache", package)
 
 from comfy_host import start_host  # noqa: E402 - their folders have just been put on the path
 from host_inputs import Kept, patch_inputs  # noqa: E402
-from tiny_models import MODELS, TinyModel, sampler_object  # noqa: E402
+from tiny_models import MODELS, OWN, TinyModel, sample, sampler_object, sigmas_of  # noqa: E402
 
 MEASURED_PROMPT, MEASURED_SEED = 2, 3
 CLIPS = ((5, 900), (8, 901), (11, 902), (13, 903))  # prompts and seeds that no table here was measured on
 CFG = 5.0
-OWN = "void"  # the sampler that CogVideoX needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +71,11 @@ class TinyRuns:
 
     def sigmas(self, sampler: str, steps: int) -> Any:
         """Return the sigmas as KSampler, or for a sampler of its own BasicScheduler, makes them."""
-        import comfy.samplers
-
-        if sampler == OWN:
-            sampling = self.base.get_model_object("model_sampling")
-            return comfy.samplers.calculate_sigmas(sampling, "simple", steps)
-        return comfy.samplers.KSampler(self.base, steps, "cpu", sampler, "simple").sigmas
+        return sigmas_of(self.base, sampler, steps)
 
     def sample(self, model: Any, sampler: str, steps: int, clip: tuple[int, int]) -> Any:
         """Sample one clip; return its latent in model space."""
-        import comfy.samplers
-        import torch
-
-        prompt, seed = clip
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(self.tiny.conditioning(prompt), self.tiny.conditioning(0))
-        guider.set_cfg(CFG)
-        noise = torch.randn(self.tiny.latent_shape, generator=torch.Generator().manual_seed(seed))
-        chosen, latent = sampler_object(self.nodes, sampler), torch.zeros(self.tiny.latent_shape)
-        sigmas = self.sigmas(sampler, steps)
-        samples = guider.sample(noise, latent, chosen, sigmas, disable_pbar=True, seed=seed)
-        return model.model.latent_format.process_in(samples)
+        return sample(self.nodes, model, self.tiny, *clip, sampler, steps, CFG)
 
     def uncached(self, sampler: str, steps: int) -> list[Any]:
         """Return the unpatched model's clips."""

@@ -46,21 +46,31 @@ class TinyModel:
         return {"samples": torch.zeros(self.latent_shape)}
 
 
+OWN = "void"  # the sampler that CogVideoX needs
 K_SAMPLERS = ("euler", "uni_pc", "dpmpp_2m")
 MODELS = {
     "wan": TinyModel("tiny_wan", (1, 16, 8, 12, 12), K_SAMPLERS),
     "ltxv": TinyModel("tiny_ltxv", (1, 128, 4, 6, 6), K_SAMPLERS, unfold, needs_mask=True),
-    "cogvideox": TinyModel("tiny_cogvideox", (1, 16, 8, 12, 12), ("void",), config_class="CogVideoX_T2V"),
+    "cogvideox": TinyModel("tiny_cogvideox", (1, 16, 8, 12, 12), (OWN,), config_class="CogVideoX_T2V"),
 }
 
 
 def sampler_object(nodes: ModuleType, name: str) -> Any:
-    """Return one of the host's samplers; "void" is the one that CogVideoX needs."""
+    """Return one of the host's samplers, or that of CogVideoX."""
     import comfy.samplers
 
-    if name == "void":
+    if name == OWN:
         return nodes.NODE_CLASS_MAPPINGS["VOIDSampler"].execute().args[0]
     return comfy.samplers.sampler_object(name)
+
+
+def sigmas_of(model: Any, sampler: str, steps: int) -> Tensor:
+    """Return the sigmas as KSampler makes them, or BasicScheduler for a sampler that KSampler lacks."""
+    import comfy.samplers
+
+    if sampler == OWN:
+        return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
+    return comfy.samplers.KSampler(model, steps, "cpu", sampler, "simple").sigmas
 
 
 def sample(
@@ -72,16 +82,17 @@ def sample(
     sampler: str,
     steps: int,
     cfg: float,
+    sigmas: Tensor | None = None,
 ) -> Tensor:
-    """Sample one clip as SamplerCustomAdvanced does; return its latent in model space."""
+    """Sample one clip with KSampler's sigmas or others; return its latent in model space."""
     import comfy.samplers
 
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(tiny.conditioning(prompt), tiny.conditioning(0))
     guider.set_cfg(cfg)
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
     noise = torch.randn(tiny.latent_shape, generator=torch.Generator().manual_seed(seed))
     latent = torch.zeros(tiny.latent_shape)
     chosen = sampler_object(nodes, sampler)
+    sigmas = sigmas_of(model, sampler, steps) if sigmas is None else sigmas
     samples = guider.sample(noise, latent, chosen, sigmas, disable_pbar=True, seed=seed)
     return model.model.latent_format.process_in(samples)

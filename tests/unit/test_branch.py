@@ -25,16 +25,16 @@ def parabola(time: float) -> Tensor:
     return torch.tensor([[time**2, -2 * time**2]])
 
 
-def handled(weight_ahead: float = 1.0, corrects: bool = True, apart: float = 0.0) -> Handling:
-    return Handling(weight_ahead=weight_ahead, corrects=corrects, apart=apart)
+def handled(corrects: bool = True, apart: float = 0.0) -> Handling:
+    return Handling(corrects=corrects, apart=apart)
 
 
-def stored(branch: Branch, time: float, weight_ahead: float = 1.0, corrects: bool = True) -> None:
-    branch.store(LINE, parabola(time), time, handled(weight_ahead, corrects))
+def stored(branch: Branch, time: float, corrects: bool = True) -> None:
+    branch.store(LINE, parabola(time), time, handled(corrects))
 
 
-def served(branch: Branch, time: float, weight: float = 0.5) -> float:
-    return float(branch.serve(LINE, ServedStep(time, weight, 1.0), CPU)[0, 0])
+def served(branch: Branch, time: float, weight: float = 0.5, weight_ahead: float = 1.0) -> float:
+    return float(branch.serve(LINE, ServedStep(time, weight, 1.0), CPU, weight_ahead)[0, 0])
 
 
 def after_a_line() -> Branch:
@@ -100,10 +100,10 @@ def test_without_reuse_ahead_the_residual_waits():
     stored(branch, 0.0)
     stored(branch, 1.0)
     served(branch, 1.5)
-    stored(branch, 2.0, weight_ahead=0.0)
-    stored(branch, 3.0, weight_ahead=0.5)
+    stored(branch, 2.0)
+    stored(branch, 3.0)
     assert branch.tensors == 3
-    assert served(branch, 3.5) == pytest.approx(11.5 + 0.375 / 0.5)
+    assert served(branch, 3.5, weight_ahead=0.5) == pytest.approx(11.5 + 0.375 / 0.5)
 
 
 def test_a_second_output_at_one_time_leaves_no_residual():

@@ -11,7 +11,7 @@ import torch
 from sencache.caching import tuned
 from sencache.caching.config import Zones
 from sencache.caching.forecast import FORECASTS
-from sencache.caching.policy import Action, Arrival, Decision, Policy, Reason, Unit, decide
+from sencache.caching.policy import Action, Arrival, Decision, Handling, Policy, Reason, Unit, decide
 from sencache.caching.rules import RULES
 from sencache.caching.simulate import simulate
 from sencache.tests.toy_plans import POINTS, SIGMAS, STEPS, follow, planned_run, policy, table_of
@@ -195,20 +195,35 @@ def test_a_changed_shape_starts_the_plan_anew():
     assert begin(run, torch.zeros(1, 6), SIGMAS[3]).reuse
 
 
-def first_handling(sigmas: list[float], speed_up: float = 2.0):
-    """Compute at the first sigma, and return how a later evaluation, computed too, would be handled."""
+def handling(sigmas: list[float], action: Action = Action.COMPUTE, speed_up: float = 1.5) -> Handling:
+    """Compute at the first sigmas, and return how the evaluation at the last one would be handled."""
     made = policy(table_of(), speed_up=speed_up)
     for sigma in sigmas[:-1]:
         compute(made, sigma)
-    return made.take(Arrival(sigmas[-1], 1000 * sigmas[-1]), Decision(Action.COMPUTE, Reason.PLANNED))
+    return made.take(Arrival(sigmas[-1], 1000 * sigmas[-1]), Decision(action, Reason.PLANNED))
 
 
 def test_a_sampler_that_evaluates_twice_a_step_is_not_corrected():
-    once, twice = first_handling(SIGMAS[:2]), first_handling([*SIGMAS[:2], SIGMAS[1]])
-    assert once.corrects and once.weight_ahead > 0
-    assert not twice.corrects and twice.weight_ahead == 0
+    once, twice = SIGMAS[:2], [*SIGMAS[:2], SIGMAS[1]]
+    assert handling(once).corrects and not handling(twice).corrects
+    after = [handling([*way, SIGMAS[2]], Action.REUSE, 4.0).weight_ahead for way in (once, twice)]
+    assert after[0] > 0 and after[1] == 0
 
 
 def test_late_errors_are_left_to_the_network(monkeypatch):
     monkeypatch.setattr(tuned, "MOSTLY_NOISE", POINTS.noise[3])
-    assert [first_handling([SIGMAS[step]]).corrects for step in (0, 2, 3, 4, 8)] == [True] * 3 + [False] * 2
+    assert [handling([SIGMAS[step]]).corrects for step in (0, 2, 3, 4, 8)] == [True] * 3 + [False] * 2
+
+
+def test_a_reused_evaluation_knows_the_weight_of_its_whole_window():
+    made = policy(table_of(), speed_up=4.5)
+    compute(made, SIGMAS[0])
+    reused = [step for step in range(1, STEPS) if at(made, SIGMAS[step])]
+    window = [step for step in reused if step == reused.index(step) + 1]
+    handled = [
+        made.take(Arrival(SIGMAS[step], 1000 * SIGMAS[step]), Decision(Action.REUSE, Reason.WITHIN_LIMIT))
+        for step in window
+    ]
+    whole = sum(one.weight for one in handled)
+    assert len(window) > 1
+    assert [one.weight_ahead for one in handled] == pytest.approx([whole] * len(window))

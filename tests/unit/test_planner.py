@@ -84,17 +84,18 @@ def test_early_errors_count_more(monkeypatch):
 
 
 def test_where_a_line_would_err_too_far_the_output_is_held(monkeypatch):
-    near = policy(table_of(), speed_up=2.0)
+    near = policy(table_of(), speed_up=1.5)
     assert near.config.forecast == "linear" and near.predicted_error <= tuned.UNRELIABLE
-    monkeypatch.setattr(tuned, "UNRELIABLE", near.predicted_error * 0.99)
-    far = planned_run(table_of(), speed_up=2.0)
+    lasting = Planner(SenCacheConfig(), EVERYWHERE, table_of(), POINTS).of_count(near.planned).error
+    monkeypatch.setattr(tuned, "UNRELIABLE", lasting * 0.99)
+    far = planned_run(table_of(), speed_up=1.5)
     assert far.policy.config.forecast == "hold" and far.policy.forecast is HOLD_DENOISED
     assert far.policy.planned == near.planned
     served = follow(far)
     computed = [sigma for sigma in SIGMAS if sigma not in served]
     for sigma, output in served.items():
         assert torch.equal(output, curve(min(one for one in computed if one > sigma)))
-    assert policy(table_of(), speed_up=2.0, forecast="hold").config.forecast == "hold"
+    assert policy(table_of(), speed_up=1.5, forecast="hold").config.forecast == "hold"
 
 
 @pytest.mark.parametrize("kind", ["plain", "with negative gain"])
