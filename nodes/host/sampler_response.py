@@ -3,8 +3,10 @@ run."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -67,20 +69,62 @@ class _OwnRandomness(TorchFunctionMode):
     """
 
     _LIKE: dict[Any, Callable[..., Tensor]] = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
-    _DRAWS = (torch.randn, torch.rand, torch.randint, torch.normal, Tensor.normal_, Tensor.uniform_)
+    _DRAWS = frozenset(
+        (torch.randn, torch.rand, torch.randint, torch.normal, Tensor.normal_, Tensor.uniform_)
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self._generator = torch.Generator().manual_seed(0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if func in self._LIKE:
             dtype = kwargs.get("dtype") or args[0].dtype
             return self._LIKE[func](args[0].shape, generator=self._generator, dtype=dtype)
         if func in self._DRAWS and kwargs.get("generator") is None:
-            kwargs["generator"] = self._generator
+            return func(*args, **{**kwargs, "generator": self._generator})
         return func(*args, **kwargs)
+
+
+class _SharedNoise:
+    """The noise of a trial for a host's sampler that takes a `noise_sampler`: the same in every sample.
+
+    Unit noise between two sigmas, of one Brownian path, as the host's own, whose tree takes half a second.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._generator = torch.Generator().manual_seed(0)
+        self._times: list[float] = []
+        self._path: list[Tensor] = []
+
+    def __call__(self, sigma: Any, sigma_next: Any) -> Tensor:
+        start, end = float(sigma), float(sigma_next)
+        moved = self._at(end) - self._at(start)
+        return (moved / math.sqrt(abs(end - start) or 1.0)).expand_as(self._like).clone()
+
+    def _draw(self) -> Tensor:
+        return torch.randn(1, *self._like.shape[1:], generator=self._generator, dtype=self._like.dtype)
+
+    def _at(self, time: float) -> Tensor:
+        """Return the path at a time: the ends known are gone on from, what lies between two is bridged."""
+        after = bisect_left(self._times, time)
+        if after < len(self._times) and self._times[after] == time:
+            return self._path[after]
+        if not self._times:
+            value = torch.zeros(1, *self._like.shape[1:], dtype=self._like.dtype)
+        elif after in (0, len(self._times)):
+            end = 0 if after == 0 else -1
+            value = self._path[end] + math.sqrt(abs(time - self._times[end])) * self._draw()
+        else:
+            low, high = self._times[after - 1], self._times[after]
+            share = (time - low) / (high - low)
+            between = self._path[after - 1] + share * (self._path[after] - self._path[after - 1])
+            value = between + math.sqrt((high - low) * share * (1 - share)) * self._draw()
+        self._times.insert(after, time)
+        self._path.insert(after, value)
+        return value
 
 
 @dataclass(slots=True)
@@ -165,6 +209,8 @@ class _Trial:
         Every run draws the same noise.
         """
         network = _StandIn(self.model_sampling, self.patcher, denoised)
+        if _takes_noise(function):
+            options = {"noise_sampler": _SharedNoise(x), **options}
         arguments = {"extra_args": {"seed": 0, "model_options": {}}, "callback": None, "disable": True}
         with _OwnRandomness():
             final = function(network, x, self.sigmas.clone(), **arguments, **options)
@@ -191,8 +237,9 @@ class _Trial:
 
         evaluations, held = run(1.0)
         if held.shape[1] == count + 1 and float(held[:, -1].abs().max()) >= _STILL:
-            still = run(0.0)[1]
-            held = torch.cat([held[:, :-1] - still[:, :-1], held[:, -1:]], dim=1)
+            shared = len(held) > 1 and bool((held[1, 1:] == held[1, -1]).all())  # none has had its impulse
+            still = held[:, -1:] if shared else run(0.0)[1][:, :-1]
+            held = torch.cat([held[:, :-1] - still, held[:, -1:]], dim=1)
         return evaluations, held
 
     def noise(self, function: Any, options: dict[str, Any]) -> tuple[list[float], Array]:
@@ -213,6 +260,14 @@ class _Trial:
         places = torch.stack(held).flatten(1)
         moved = torch.cdist(places, places).square() / NUMBERS - (shares[:, None] - shares[None]).square()
         return network.sigmas, moved.clamp_min(0).sqrt().numpy()
+
+
+def _takes_noise(function: Any) -> bool:
+    """Tell whether a sampler can be given its noise."""
+    try:
+        return "noise_sampler" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _tried(function: Any, options: dict[str, Any], trial: _Trial) -> SamplerResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,6 +81,23 @@ def test_a_sampler_that_changes_the_latents_size_cannot_be_told(host, wan):
 
     made = host.NODE_CLASS_MAPPINGS["SamplerLCMUpscale"].execute(2.0, 3, "bilinear").args[0]
     assert not sampler_response(made, torch.linspace(1, 0, 9), wan.get_model_object("model_sampling")).told
+
+
+@pytest.mark.parametrize(
+    "name", ["euler_ancestral", "er_sde", "dpmpp_2m_sde", "dpmpp_sde", "seeds_2", "ddpm"]
+)
+def test_noise_given_to_a_sampler_tells_what_its_own_does(host, wan, name, monkeypatch):
+    """The host's tree of Brownian noise alone takes half a second at 50 steps."""
+    import comfy.samplers
+    from sencache.nodes.host import sampler_response as module
+
+    sampling, sampler = wan.get_model_object("model_sampling"), comfy.samplers.sampler_object(name)
+    given = module.sampler_response(sampler, torch.linspace(1, 0, 9), sampling, wan)
+    monkeypatch.setattr(module, "_takes_noise", lambda function: False)
+    own = module.sampler_response(sampler, torch.linspace(1, 0, 9), sampling, wan)
+    assert given.told and given.evaluations == own.evaluations
+    assert given.error_gain == pytest.approx(own.error_gain, rel=1e-3)
+    assert np.abs(given.noise_moves - own.noise_moves).max() < 0.08 * own.noise_moves.max()
 
 
 def test_the_random_numbers_of_a_run_beside_it_are_left_alone(host, wan, monkeypatch):
