@@ -39,8 +39,7 @@ def solve(
     allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
     reusable = allowed & table.modes.covers(points.timesteps).numpy()
     windows = window_errors(columns, points, forecast, longest, reusable)
-    progress = np.asarray(points.progress)
-    surprises = Outlook().at(progress) if learns(forecast, points) else np.ones_like(progress)
+    surprises = Outlook().at(np.asarray(points.progress)) if learns(forecast, points) else None
     return BestPlans(windows, forecast, surprises)
 
 

@@ -8,7 +8,7 @@ the last two computed ones finds the best plan for each number.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Protocol
 
@@ -66,16 +66,16 @@ class BestPlans:
     """The best plans of one run for every number of evaluations, found as far as they are asked for.
 
     They begin at evaluation `first`, and outputs are expected to be `surprises [K - first]` times further
-    from their forecasts than the table says. A state is the last computed evaluation and the stride to the
-    one before. `_costs [K - first + 1, strides]` is the least lasting error, squared, of what follows with
-    as many evaluations as were added last, and `_steps[c - 1] [K - first, strides]` the distance to the next
-    computed one when `c` evaluations, that of the state among them, are left. Several threads may ask at
-    once.
+    from their forecasts than the table says, None for as far. A state is the last computed evaluation and
+    the stride to the one before. `_costs [K - first + 1, strides]` is the least lasting error, squared, of
+    what follows with as many evaluations as were added last, and `_steps[c - 1] [K - first, strides]` the
+    distance to the next computed one when `c` evaluations, that of the state among them, are left. Several
+    threads may ask at once.
     """
 
     windows: Windows
     forecast: Forecast
-    surprises: Array
+    surprises: Array | None = None
     first: int = 0
     errors: list[float] = field(default_factory=list)
     _steps: list[Array] = field(default_factory=list)
@@ -84,7 +84,9 @@ class BestPlans:
     _adding: Lock = field(default_factory=Lock, repr=False)
 
     def __post_init__(self) -> None:
-        self._lasting = self.windows.lasting[self.first :] * np.square(self.surprises)[:, None, None]
+        self._lasting = self.windows.lasting[self.first :]
+        if self.surprises is not None:
+            self._lasting = self._lasting * np.square(self.surprises)[:, None, None]
 
     @property
     def most(self) -> int:
@@ -126,14 +128,15 @@ class BestPlans:
         """Return the best plan of `count` evaluations, or of the next number that the windows allow."""
         while math.isinf(self.error(count)) and count < self.most:
             count += 1
-        return BestPlan(self.forecast, self.windows, count, self._steps)
+        plan = BestPlan(self.forecast, self.windows, count, self._steps)
+        return plan if self.surprises is not None else replace(plan, known_error=self.error(count))
 
     def rest(self, distance: int, left: int) -> BestPlan | None:
         """Return the best plan with `left` evaluations after the first, None where they are too few."""
         self.error(left + 1)
         if not self._steps[left][0, self.windows.stride(distance)]:
             return None
-        return BestPlan(self.forecast, self.windows, left + 1, self._steps, self.first)
+        return BestPlan(self.forecast, self.windows, left + 1, self._steps, first=self.first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,11 +147,14 @@ class BestPlan:
     windows: Windows
     count: int
     _steps: list[Array]
-    _first: int = 0
+    known_error: float | None = None
+    first: int = 0
 
     @property
     def error(self) -> float:
         """What lasts of its windows in the finished latent by the table."""
+        if self.known_error is not None:
+            return self.known_error
         return self.windows.total(self.windows.lasting, computed_by(self, len(self.windows.errors)))
 
     @property
@@ -159,7 +165,7 @@ class BestPlan:
     def next_computed(self, k: int, distance: int, left: int) -> int:
         """Return the best evaluation to compute next, even where something else was computed than planned."""
         tables = self._steps[min(left, len(self._steps) - 1)]
-        best = int(tables[k - self._first, self.windows.stride(distance)])
+        best = int(tables[k - self.first, self.windows.stride(distance)])
         return k + max(1, best)  # 0 where no plan has that many left
 
     def continued(self, k: int, distance: int, left: int, surprises: Array) -> BestPlan:

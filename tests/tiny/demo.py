@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -38,7 +39,7 @@ from wan_model import TinyWan  # noqa: E402
 
 STEPS, CFG = 50, 5.0
 CALIBRATION_SEED, CALIBRATION_PROMPTS = 1000, (1, 5, 8, 12)
-CASES = ((2, 1), (6, 2), (9, 3), (13, 4))  # prompt, seed: none of them calibrated on
+CASES = ((4, 1), (6, 2), (9, 3), (13, 4))  # prompt, seed: none calibrated on; the first is a hard one
 PAPER = {"rule": "paper", "forecast": "hold", "max_reuse": 3, "strict_percent": 0.2, "strict_epsilon": 0.01}
 FEWER = (25, 17, 12, 8)
 PAPER_EPSILONS = (0.1, 0.2, 0.4, 0.8)
@@ -54,9 +55,15 @@ class Row:
     setting: str
     nfe: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)  # rms of the latent, whose own is about 1
     psnr: list[float] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
+
+    @property
+    def rms(self) -> float:
+        """The rms error over all cases."""
+        return math.sqrt(statistics.mean(error**2 for error in self.errors))
 
 
 def calibrate(model: TinyWan, samples: int) -> SensitivityTable:
@@ -115,6 +122,7 @@ def compare(model: TinyWan, table: SensitivityTable) -> list[Row]:
                 row.latents.append(latent)
                 row.nfe.append(nfe)
                 reference = rows[0].latents[-1]
+                row.errors.append(float((latent - reference).square().mean().sqrt()))
                 row.psnr.append(psnr(latent, reference))
                 row.ssim.append(ssim(latent, reference))
                 bar.update(1)
@@ -122,14 +130,18 @@ def compare(model: TinyWan, table: SensitivityTable) -> list[Row]:
 
 
 def table_text(rows: list[Row]) -> str:
-    """Lay the results out as a table; seconds are medians over the cases."""
+    """Lay the results out as a table: errors of the latent, then means; seconds are medians."""
     base = statistics.median(rows[0].seconds)
     lines = [
-        f"{'method':<14}{'setting':<16}{'NFE':>6}{'fewer NFE':>11}{'faster':>9}{'PSNR dB':>10}{'SSIM':>8}",
+        f"{'method':<14}{'setting':<16}{'NFE':>6}{'fewer NFE':>11}{'faster':>9}{'rms':>9}{'worst':>9}"
+        f"{'SSIM':>9}{'PSNR dB':>9}",
     ]
     for row in rows:
         nfe, seconds = statistics.mean(row.nfe), statistics.median(row.seconds)
-        quality = f"{statistics.mean(row.psnr):>10.1f}{statistics.mean(row.ssim):>8.4f}"
+        quality = (
+            f"{row.rms:>9.4f}{max(row.errors):>9.4f}{statistics.mean(row.ssim):>9.4f}"
+            f"{statistics.mean(row.psnr):>9.1f}"
+        )
         lines.append(
             f"{row.method:<14}{row.setting:<16}{nfe:>6.1f}{STEPS / nfe:>10.2f}x"
             f"{base / seconds:>8.2f}x{quality}"
@@ -138,15 +150,14 @@ def table_text(rows: list[Row]) -> str:
 
 
 def plot_trade_off(rows: list[Row], path: Path) -> None:
-    """Draw quality over evaluations, one line per method."""
+    """Draw the error over evaluations, one line per method."""
     figure, axes = plt.subplots(figsize=(7, 4.4), dpi=130)
     for method in dict.fromkeys(row.method for row in rows[1:]):
-        points = sorted(
-            (statistics.mean(row.nfe), statistics.mean(row.psnr)) for row in rows if row.method == method
-        )
+        points = sorted((statistics.mean(row.nfe), row.rms) for row in rows if row.method == method)
         axes.plot(*zip(*points, strict=True), marker="o", label=method)
-    axes.set(xlabel=f"network evaluations, of {STEPS}", ylabel="PSNR against the uncached clip, dB")
-    axes.set_title("Tiny Wan 2.1, Euler, cfg 5: quality for evaluations")
+    axes.set(xlabel=f"network evaluations, of {STEPS}", ylabel="rms error against the uncached clips")
+    axes.set_yscale("log")
+    axes.set_title("Tiny Wan 2.1, Euler, cfg 5: error for evaluations")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
@@ -179,7 +190,7 @@ def animate(rows: list[Row], path: Path, scale: int = 4) -> None:
             left = margin + column * (side + margin)
             pen.text((left, 6), f"{row.method}, {row.setting}", fill=(226, 229, 235))
             count = f"{statistics.mean(row.nfe):.0f} NFE"
-            noted = count if row is rows[0] else f"{count}, {statistics.mean(row.psnr):.1f} dB"
+            noted = count if row is rows[0] else f"{count}, rms {row.rms:.3f}"
             pen.text((left, 21), noted, fill=(150, 156, 168))
             for line, clip in enumerate(pair):
                 frame = Image.fromarray((clip[index] * 255).astype("uint8")).resize((side, side))
