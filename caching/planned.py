@@ -57,7 +57,7 @@ class Planned:
         self._sigmas = -np.asarray(points.sigmas)
         self._effect: list[float] = points.effect.tolist()
         self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
-        self._outlook = Outlook() if learns(plan.forecast, points) else None
+        self._outlook = Outlook.before_anything() if learns(plan.forecast, points) else None
         self._left = plan.count
         self._reference: int | None = None
         self._sensitivity: Sensitivity | None = None

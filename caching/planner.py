@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
 
 MAX_WINDOW = 32
-MOST_LEARNING = 100  # steps
+MOST_LEARNING = 250  # steps
 FEWEST = 2  # evaluations that a wish may leave: with one, nothing tells where the run goes
 
 Solver = Callable[["SenCacheConfig", "Zones", SensitivityTable, RunPoints, Forecast], BestPlans]
@@ -39,8 +39,9 @@ def solve(
     allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
     reusable = allowed & table.modes.covers(points.timesteps).numpy()
     windows = window_errors(columns, points, forecast, longest, reusable)
-    surprises = Outlook().at(np.asarray(points.progress)) if learns(forecast, points) else None
-    return BestPlans(windows, forecast, surprises)
+    if not learns(forecast, points):
+        return BestPlans(windows, forecast)
+    return BestPlans(windows, forecast, Outlook.before_anything().at(np.asarray(points.progress)))
 
 
 def learns(forecast: Forecast, points: RunPoints) -> bool:

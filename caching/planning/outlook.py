@@ -20,8 +20,13 @@ class Outlook:
     fades to 1 along the run. Until anything was seen, a clip is expected to be harder than the mean.
     """
 
-    surprise: float = tuned.UNKNOWN_CLIP
-    since: float = 0.0
+    surprise: float
+    since: float
+
+    @classmethod
+    def before_anything(cls) -> Outlook:
+        """Return what is expected at the start of a run."""
+        return cls(tuned.UNKNOWN_CLIP, 0.0)
 
     def at(self, progress: Array | float) -> Array:
         """Return what is expected at points of the progress, of the same shape."""

@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE), str(HERE.parent / "support"), str(HERE.parent / "tiny")]
 
 from comparison_points import (  # noqa: E402
-    OWN_VARIANTS,
+    OURS,
     Found,
     Missing,
     from_rows,
@@ -37,7 +37,7 @@ from comparison_points import (  # noqa: E402
 from results_page import main_ways, page  # noqa: E402
 from results_plots import plot  # noqa: E402
 from rows import read_rows, write_rows  # noqa: E402
-from settings import MAIN, methods, ways  # noqa: E402
+from settings import MAIN, VARIANTS, methods, ways  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 SAMPLERS = {
@@ -48,7 +48,7 @@ SAMPLERS = {
 FOLDERS = ("teacache", "magcache", "spectrum")
 
 
-OURS = "ours"
+OWN = {"ours": [OURS], "variants": list(VARIANTS)}
 PACKS = ("TeaCache", "MagCache", "Spectrum")  # stay on the shared model, so each gets its own process
 
 
@@ -88,19 +88,24 @@ def tasks(models: list[str]) -> list[Task]:
     for model in models:
         for sampler, cfg, steps in ways(SAMPLERS[model]):
             found = methods(steps, cfg, sampler)
-            groups = {"uncached": ["uncached"], OURS: [m for m in found if m.startswith(OWN_VARIANTS)]}
             packs = PACKS if model == "wan" else ()
-            groups["rest"] = [m for m in found if m not in (*packs, *groups["uncached"], *groups[OURS])]
-            groups |= {pack: [pack] for pack in packs}
+            groups = {"uncached": ["uncached"], **OWN, **{pack: [pack] for pack in packs}}
+            apart = {member for members in groups.values() for member in members}
+            groups["rest"] = [method for method in found if method not in apart]
             for name, members in groups.items():
-                chosen = {member: found[member] for member in members}
-                listed.append(Task(model, sampler, cfg, steps, name, chosen))
-    return sorted(listed, key=lambda task: (task.name != "uncached", not task.is_main))
+                chosen = {member: found[member] for member in members if member in found}
+                if chosen:
+                    listed.append(Task(model, sampler, cfg, steps, name, chosen))
+    return sorted(listed, key=_order)
+
+
+def _order(task: Task) -> tuple[bool, ...]:
+    return task.name != "uncached", not task.is_main, task.name != "ours", task.name == "variants"
 
 
 def chosen(task: Task, arguments: argparse.Namespace) -> Task:
     """Leave out what is not to be measured anew."""
-    if arguments.methods is None or task.name != OURS:
+    if arguments.methods is None or task.name not in OWN:
         return task
     wanted = {name: task.methods[name] for name in arguments.methods if name in task.methods}
     return replace(task, methods=wanted)
@@ -161,7 +166,7 @@ def main() -> None:
     earlier: tuple[Found, Missing] = {}, {}
     if arguments.keep is not None:
         earlier = from_rows(read_rows(arguments.keep)[0])
-        listed = [chosen(task, arguments) for task in listed if task.name in ("uncached", OURS)]
+        listed = [chosen(task, arguments) for task in listed if task.name in ("uncached", *OWN)]
         listed = [task for task in listed if task.methods and (not arguments.main or task.is_main)]
     open_tasks = (
         [] if arguments.page_only else [one for one in listed if not one.path(arguments.work).exists()]

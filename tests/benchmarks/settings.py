@@ -33,15 +33,13 @@ def _ours(steps: int) -> dict[str, Settings]:
     }
 
 
-def _variants() -> dict[str, Settings]:
-    """Return our other rules and forecasts, the paper's among them."""
-    return {
-        "SenCache by epsilon": _each("epsilon", (0.005, 0.01, 0.02, 0.05)),
-        "SenCache, hold": _each("speed_up", (2.0, 3.0, 4.0), forecast="hold"),
-        "SenCache, paper's rule, hold": _each("epsilon", (0.07, 0.15, 0.3), **PAPER, max_reuse=10)
-        + _each("epsilon", (0.1, 2.0), **PAPER, **STRICT),
-        "SenCache, joint rule, linear": _each("epsilon", (0.03, 0.07, 0.15), rule="joint", max_reuse=10),
-    }
+VARIANTS: dict[str, Settings] = {  # our other rules and forecasts, the paper's among them
+    "SenCache, paper's rule, hold": _each("epsilon", (0.07, 0.15, 0.3), **PAPER, max_reuse=10)
+    + _each("epsilon", (0.1, 2.0), **PAPER, **STRICT),
+    "SenCache by epsilon": _each("epsilon", (0.005, 0.01, 0.02, 0.05)),
+    "SenCache, hold": _each("speed_up", (2.0, 3.0, 4.0), forecast="hold"),
+    "SenCache, joint rule, linear": _each("epsilon", (0.03, 0.07, 0.15), rule="joint", max_reuse=10),
+}
 
 
 def _peers(broad: bool) -> dict[str, Settings]:
@@ -79,7 +77,7 @@ def methods(steps: int, cfg: float, sampler: str) -> dict[str, Settings]:
     """Return every method with its settings for one way of sampling; the uncached run comes first."""
     first = sampler in ("euler", "void")
     if (steps, cfg) == MAIN and first:
-        return _ours(steps) | _variants() | _peers(broad=True)
+        return _ours(steps) | VARIANTS | _peers(broad=True)
     return _ours(steps) | _peers(broad=False)
 
 

@@ -15,15 +15,15 @@ MISSES = st.floats(0, 1e3)
 
 
 def test_a_clip_of_which_nothing_is_known_is_expected_to_be_harder_than_the_mean_at_the_start():
-    expected = Outlook().at(np.linspace(0, 1, 11))
+    expected = Outlook.before_anything().at(np.linspace(0, 1, 11))
     assert expected[0] == tuned.UNKNOWN_CLIP and (np.diff(expected) < 0).all() and (expected >= 1).all()
     third = math.exp(-1) * math.log(tuned.UNKNOWN_CLIP)
-    assert math.log(Outlook().at(tuned.SURPRISE_LASTS)) == pytest.approx(third)
+    assert math.log(Outlook.before_anything().at(tuned.SURPRISE_LASTS)) == pytest.approx(third)
 
 
 @pytest.mark.parametrize(("missed", "seen"), [(0.3, 3.0), (0.05, 1.0), (90.0, tuned.LARGEST_SURPRISE)])
 def test_what_was_seen_takes_the_place_of_what_was_expected(missed, seen):
-    found = Outlook().after(missed, 0.1, 0.1)
+    found = Outlook.before_anything().after(missed, 0.1, 0.1)
     assert found == Outlook(pytest.approx(seen), 0.1)
     assert found.at(0.1) == pytest.approx(seen)
 
@@ -48,12 +48,12 @@ def test_an_error_that_rounding_hides_makes_no_clip_easier():
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_a_broken_output_tells_nothing(broken):
-    assert Outlook().after(broken, 0.1, 0.5) == Outlook()
+    assert Outlook.before_anything().after(broken, 0.1, 0.5) == Outlook.before_anything()
 
 
 @given(st.lists(st.tuples(MISSES, MISSES, st.floats(0, 1)), max_size=20))
 def test_whatever_is_seen_the_outlook_stays_between_one_and_the_largest(seen):
-    outlook = Outlook()
+    outlook = Outlook.before_anything()
     for missed, expected, progress in sorted(seen, key=lambda one: one[2]):
         outlook = outlook.after(missed, expected, progress)
         ahead = outlook.at(np.linspace(progress, 1, 5))
