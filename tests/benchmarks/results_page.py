@@ -113,6 +113,27 @@ def _ratio(point: Point, peer: tuple[str, float] | None, steps: int) -> str:
     return f"**{ratio:.2f}**" if round(ratio, 2) > round(limit(point, steps), 2) else f"{ratio:.2f}"
 
 
+def short_table(found: Found) -> list[str]:
+    """Return the README's table: ours beside the best peer at half, a third and a quarter of 50 steps."""
+    lines = [
+        "| tiny model, sampler | half of the evaluations | a third | a quarter |",
+        "|---|---|---|---|",
+    ]
+    for way, methods in main_ways(found).items():
+        cells = {
+            way[3] // round(point["nfe"]): f"{_short(point, peers['rms'], 'rms')}; worst "
+            f"{_short(point, peers['worst_rms'], 'worst_rms')}"
+            for point, peers in matched(methods)
+        }
+        name = title(way).removesuffix(", 50 steps, cfg 5").replace("void", "VOIDSampler")
+        lines.append(f"| {name} | {' | '.join(cells.get(share, '-') for share in LIMITS)} |")
+    return lines
+
+
+def _short(point: Point, peer: tuple[str, float] | None, metric: str) -> str:
+    return f"{point[metric]:.3f} / {'-' if peer is None else f'{peer[1]:.3f} ({peer[0]})'}"
+
+
 def _verdict(found: Found) -> list[str]:
     """Count the settings that keep the bars."""
     rms, worst, fewer = [], [], []

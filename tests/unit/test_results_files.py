@@ -152,6 +152,12 @@ def test_the_comparisons_page_is_what_its_file_says():
     assert text.encode() == (BENCHMARKS / "comparison.md").read_bytes()
 
 
+def test_the_readmes_table_is_what_the_comparisons_file_says():
+    rows, _ = read_rows(COMPARISON)
+    table = "\n".join(results_page.short_table(from_rows(rows)[0]))
+    assert table in (TESTS.parent / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "file", [*sorted(COMPATIBILITY.glob("*.json")), COMPARISON], ids=lambda file: file.stem
 )
