@@ -77,7 +77,9 @@ class Planned:
         reason = self._why_computed(step, arrival)
         if reason is not None:
             return Decision(Action.COMPUTE, reason, predicted, self._limit, Unit.RESULT_ERROR)
-        limit = max(self._limit, predicted or 0.0)  # a plan made anew may have windows that err by more
+        limit = self._limit
+        if predicted is not None and predicted > limit:  # a plan made anew: what is unexplained counts alone
+            limit = math.hypot(limit, predicted)
         unexplained = self._unexplained_by(arrival)
         if unexplained > 0:
             made = self._points.amplified(unexplained * self._effect[step])

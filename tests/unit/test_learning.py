@@ -63,6 +63,21 @@ def test_a_clip_that_is_as_the_table_says_is_computed_as_the_panel_shows():
         assert computed(smooth, speed_up=speed_up) == shown
 
 
+@pytest.mark.parametrize(("moved", "computes"), [(0.0, 0), (1e-6, 0), (0.1, 1)])
+def test_of_a_window_that_errs_by_more_than_was_planned_only_unusual_moves_count(moved, computes):
+    """In a plan made anew the hard part of a run takes evaluations from the rest."""
+    made = policy(table_of(smooth, SIGMAS, latent_drift=1e-9), EVERYWHERE, POINTS, speed_up=3.0)
+    made._limit = 1e-5  # less than any of its windows errs by
+    run = SamplingRun(made, axis=lambda sigma: 1 - sigma, clock=lambda: 0.0)
+    for step, sigma in enumerate(SIGMAS):
+        if begin(run, torch.full((1, 4), moved * step), sigma).reuse:
+            run.serve("cond", torch.device("cpu"))
+        else:
+            run.store("cond", smooth(sigma))
+    reasons = [one.decision.reason for one in run.finish()]
+    assert bool(reasons.count(Reason.OVER_LIMIT)) == bool(computes)
+
+
 @pytest.mark.parametrize("rule", sorted(set(RULES) - {"plan"}))
 def test_the_other_rules_learn_nothing(rule):
     made = policy(table_of(smooth, SIGMAS, latent_drift=0.001), EVERYWHERE, POINTS, rule=rule)
