@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host_inputs import patch_inputs
+from host_inputs import empty_latent, patch_inputs
 from sencache.calibration.table import load
 from tiny_models import MODELS, sample
 
@@ -78,3 +78,38 @@ def test_what_noise_makes_of_the_output_grows_with_it_and_is_none_without(wan):
     assert all((one > 0).all() for one in steps)
     assert (steps[1] > steps[0])[STEPS // 4 :].all()  # er_sde adds most of its noise early
     assert (np.diff(much[:, 0]) > -0.02).all() and much[-1, 0] > 1.5 * much[1, 0]
+
+
+def masked(host: ModuleType, wan: Any) -> tuple[Any, dict[str, Any]]:
+    """Keep the left half of a latent: the host lays fresh noise over it at every step."""
+    mask = torch.ones(1, 1, *empty_latent()["samples"].shape[-2:])
+    mask[..., : mask.shape[-1] // 2] = 0
+    return wan, {"latent": {"samples": 0.5 * torch.ones_like(empty_latent()["samples"]), "noise_mask": mask}}
+
+
+def windowed(host: ModuleType, wan: Any) -> tuple[Any, dict[str, Any]]:
+    import comfy.context_windows as windows
+
+    model = wan.clone()
+    model.model_options["context_handler"] = windows.IndexListContextHandler(
+        context_schedule=windows.get_matching_context_schedule("standard_static"),
+        fuse_method=windows.get_matching_fuse_method("pyramid"),
+        context_length=4, context_overlap=2, dim=2,
+    )  # fmt: skip
+    return model, {}
+
+
+@pytest.mark.parametrize("scene", [masked, windowed])
+@pytest.mark.parametrize("sampler", ["er_sde", "euler_ancestral", "lcm"])
+def test_masks_and_context_windows_keep_the_wish_and_epsilon_0(
+    host, wan, sample, patch, records, scene, sampler
+):
+    model, inputs = scene(host, wan)
+    asked = {"steps": 12, "sampler": sampler, **inputs}
+    uncached = sample(model, **asked)
+    exact, fast = patch(model, epsilon=0.0), patch(model, speed_up=2.0)
+    assert torch.equal(sample(exact, **asked), uncached)
+    found = sample(fast, **asked)
+    assert records(fast)[-1].nfe == records(fast)[-1].planned == 6
+    fewer = sample(model, **{**asked, "steps": 6})
+    assert rms([found], [uncached]) < 1.05 * rms([fewer], [uncached])
