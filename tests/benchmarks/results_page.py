@@ -121,8 +121,8 @@ def short_table(found: Found) -> list[str]:
     ]
     for way, methods in main_ways(found).items():
         cells = {
-            way[3] // round(point["nfe"]): f"{_short(point, peers['rms'], 'rms')}; worst "
-            f"{_short(point, peers['worst_rms'], 'worst_rms')}"
+            way[3] // round(point["nfe"]): f"{_short(point, peers['rms'], 'rms')}"
+            f"{_named(peers['rms'])}; worst {_short(point, peers['worst_rms'], 'worst_rms')}"
             for point, peers in matched(methods)
         }
         name = title(way).removesuffix(", 50 steps, cfg 5").replace("void", "VOIDSampler")
@@ -131,7 +131,11 @@ def short_table(found: Found) -> list[str]:
 
 
 def _short(point: Point, peer: tuple[str, float] | None, metric: str) -> str:
-    return f"{point[metric]:.3f} / {'-' if peer is None else f'{peer[1]:.3f} ({peer[0]})'}"
+    return f"{point[metric]:.3f} / {'-' if peer is None else f'{peer[1]:.3f}'}"
+
+
+def _named(peer: tuple[str, float] | None) -> str:
+    return "" if peer is None else f" ({peer[0]})"
 
 
 def _verdict(found: Found) -> list[str]:
