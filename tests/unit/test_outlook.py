@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sencache.caching import tuned
 from sencache.caching.planning.outlook import Outlook
@@ -51,7 +51,8 @@ def test_a_broken_output_tells_nothing(broken):
     assert Outlook.before_anything().after(broken, 0.1, 0.5) == Outlook.before_anything()
 
 
-@given(st.lists(st.tuples(MISSES, MISSES, st.floats(0, 1)), max_size=20))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(MISSES, MISSES, st.floats(0, 1)), max_size=8))
 def test_whatever_is_seen_the_outlook_stays_between_one_and_the_largest(seen):
     outlook = Outlook.before_anything()
     for missed, expected, progress in sorted(seen, key=lambda one: one[2]):
