@@ -112,7 +112,8 @@ class Planned:
         # noise and removes it by itself.
         noisy = self._points.noise[step] >= tuned.MOSTLY_NOISE
         corrects = self.forecast.corrects and self._once_a_step and noisy
-        return Handling(shares[step], 1.0, 0.0, corrects, self._lengths[step] / 2, foreseen)
+        apart = self._lengths[step] / 2
+        return Handling(shares[step], corrects=corrects, apart=apart, foreseen=foreseen)
 
     def learn(self, missed: float, expected: float) -> None:
         """Plan what is left anew where a clip turns out harder or easier than expected (ours)."""

@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from sencache.calibration.table import load
 from tiny_models import MODELS, sample
 
 STEPS, WISH = 50, 3.0
+TABLE = "tiny_wan.safetensors"
 HARD, EASY = (4, 740), (13, 830)  # prompt and seed; a table of other prompts knows nothing of the first
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Any:
-    from comfy_host import ROOT
-
-    return load(ROOT / "tables" / "tiny_wan.safetensors")
 
 
 def sampled(host: ModuleType, model: Any, clip: tuple[int, int]) -> torch.Tensor:
@@ -34,22 +27,22 @@ def error(found: torch.Tensor, reference: torch.Tensor) -> float:
 
 
 def test_a_hard_clip_ends_much_nearer_than_by_the_plan_made_before_the_run(
-    host, wan, patch, records, shipped, monkeypatch
+    host, wan, patch, records, monkeypatch
 ):
     from sencache.caching.planned import Planned
 
     uncached = sampled(host, wan, HARD)
-    learning = patch(wan, sensitivity=shipped, speed_up=WISH)
+    learning = patch(wan, table=TABLE, speed_up=WISH)
     near = error(sampled(host, learning, HARD), uncached)
     monkeypatch.setattr(Planned, "learn", lambda self, missed, expected: None)
-    following = patch(wan, sensitivity=shipped, speed_up=WISH)
+    following = patch(wan, table=TABLE, speed_up=WISH)
     far = error(sampled(host, following, HARD), uncached)
     assert near < 0.5 * far
     assert records(learning)[-1].nfe == records(following)[-1].nfe == STEPS // 3
 
 
-def test_hard_and_easy_clips_cost_the_same_and_are_computed_elsewhere(host, wan, patch, records, shipped):
-    model = patch(wan, sensitivity=shipped, speed_up=WISH)
+def test_hard_and_easy_clips_cost_the_same_and_are_computed_elsewhere(host, wan, patch, records):
+    model = patch(wan, table=TABLE, speed_up=WISH)
     for clip in (HARD, EASY):
         sampled(host, model, clip)
     hard, easy = (computed(record) for record in records(model))
@@ -59,8 +52,8 @@ def test_hard_and_easy_clips_cost_the_same_and_are_computed_elsewhere(host, wan,
 
 
 @pytest.mark.parametrize("device", ["model", "cpu"])
-def test_a_second_run_of_the_same_clip_is_the_same(host, wan, patch, records, shipped, device):
-    model = patch(wan, sensitivity=shipped, speed_up=WISH, cache_device=device)
+def test_a_second_run_of_the_same_clip_is_the_same(host, wan, patch, records, device):
+    model = patch(wan, table=TABLE, speed_up=WISH, cache_device=device)
     first, second = (sampled(host, model, HARD) for _ in range(2))
     assert torch.equal(first, second)
     assert computed(records(model)[0]) == computed(records(model)[1])

@@ -86,11 +86,11 @@ def test_the_two_threads_decide_and_give_what_one_gives(host, simulated, submiss
     from scenes import ksample
 
     model = simulated.models[0]
-    one, two = patch(model, epsilon=0.1), patch(model, epsilon=0.1)
+    one, two = patch(model, epsilon=0.05), patch(model, epsilon=0.05)
     alone, result = ksample(host, one), simulated.sample(two)
     decisions = [
         [evaluation.decision.reuse for evaluation in records(patched)[-1].evaluations]
         for patched in (one, two)
     ]
     assert submissions and decisions[0] == decisions[1] and any(decisions[0])
-    assert (result - alone).abs().max() < 1e-3  # rounding, of another batch, which sampling amplifies
+    assert (result - alone).abs().max() < 1e-4
