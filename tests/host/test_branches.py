@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from host_inputs import conditioning, empty_latent
+from host_inputs import conditioning, empty_latent, patch_inputs, windowed
 
 STEPS = 20
 
@@ -81,23 +81,13 @@ def test_a_lora_that_begins_midway_is_computed_there(host, wan, patch, records):
 
 
 def test_context_windows_each_keep_their_own_outputs(host, wan, sample, patch, records):
-    import comfy.context_windows as windows
-
-    handler = windows.IndexListContextHandler(
-        context_schedule=windows.get_matching_context_schedule("standard_static"),
-        fuse_method=windows.get_matching_fuse_method("pyramid"),
-        context_length=4,
-        context_overlap=2,
-        dim=2,
-    )
-    windowed = wan.clone()
-    windowed.model_options["context_handler"] = handler
-    reference = sample(windowed, steps=STEPS)
-    patched = patch(windowed, epsilon=0.1)
+    model = windowed(wan)
+    reference = sample(model, steps=STEPS)
+    patched = patch(model, epsilon=0.1)
     result = sample(patched, steps=STEPS)
     assert records(patched)[-1].reused > 3
     assert distance(result, reference) < 0.1
-    assert torch.equal(sample(patch(windowed, epsilon=0.0), steps=STEPS), reference)
+    assert torch.equal(sample(patch(model, epsilon=0.0), steps=STEPS), reference)
 
 
 def test_a_run_that_is_gone_round_counts_as_computed(wan, sample, patch, records):
@@ -154,7 +144,6 @@ def test_ltx2_passes_over_other_ranges_are_never_served_each_others_outputs(host
     needed = ("LTXVSpatioTemporalGuidance", "LTXVModalityGuidance")
     if not set(needed) <= set(host.NODE_CLASS_MAPPINGS):
         pytest.skip("this host has no STG and modality guidance")
-    from host_inputs import patch_inputs
     from scenes import node
 
     architecture = next(one for one in ARCHITECTURES if one.name == "LTX-2 audio and video")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from host_inputs import conditioning, empty_latent, patch_inputs
+from host_inputs import conditioning, empty_latent, patch_inputs, windowed
 from random_models import ARCHITECTURES
 from tiny_models import sample as sample_clip
 from tiny_models import sampler_object
@@ -480,15 +480,9 @@ def streams(samples: Any) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform"])
 def test_only_context_windows_that_stay_are_measured(wan, patch, sample, unknown, schedule):
-    import comfy.context_windows as windows
-
-    windowed = wan.clone()
-    windowed.model_options["context_handler"] = windows.IndexListContextHandler(
-        context_schedule=windows.get_matching_context_schedule(schedule),
-        fuse_method=windows.get_matching_fuse_method("pyramid"), context_length=4, context_overlap=2, dim=2,
-    )  # fmt: skip
-    patched = patch(windowed)
-    assert torch.equal(sample(patched, steps=8), sample(windowed, steps=8))
+    model = windowed(wan, schedule)
+    patched = patch(model)
+    assert torch.equal(sample(patched, steps=8), sample(model, steps=8))
     stays = schedule == "standard_static"
     assert codes(patched) == ["measured" if stays else "unmeasurable_conds_changed"]
     assert len(tables(unknown)) == stays

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from host_inputs import conditioning, empty_latent
+from host_inputs import conditioning, empty_latent, windowed
 from judge import replaced
 from watched_calls import raw_outputs, watched
 
@@ -98,14 +98,7 @@ def test_another_accelerator_is_refused_by_name_on_either_side(host, wan, sample
 
 def test_every_context_window_is_served_from_its_own_outputs(host, wan, sample, patch, records):
     """EC compared windows with each other and served another window's output."""
-    import comfy.context_windows as windows
-
-    model, calls = watched(wan)
-    model.model_options["context_handler"] = windows.IndexListContextHandler(
-        context_schedule=windows.get_matching_context_schedule("standard_static"),
-        fuse_method=windows.get_matching_fuse_method("pyramid"),
-        context_length=4, context_overlap=2, dim=2,
-    )  # fmt: skip
+    model, calls = watched(windowed(wan))
     patched = patch(model, **HOLDING)
     sample(patched, steps=STEPS)
     reused = [one.decision.reuse for one in records(patched)[-1].evaluations]

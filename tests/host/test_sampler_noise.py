@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host_inputs import empty_latent, patch_inputs
+from host_inputs import empty_latent, patch_inputs, windowed
 from sencache.calibration.table import load
 from tiny_models import MODELS, sample
 
@@ -87,19 +87,11 @@ def masked(host: ModuleType, wan: Any) -> tuple[Any, dict[str, Any]]:
     return wan, {"latent": {"samples": 0.5 * torch.ones_like(empty_latent()["samples"]), "noise_mask": mask}}
 
 
-def windowed(host: ModuleType, wan: Any) -> tuple[Any, dict[str, Any]]:
-    import comfy.context_windows as windows
-
-    model = wan.clone()
-    model.model_options["context_handler"] = windows.IndexListContextHandler(
-        context_schedule=windows.get_matching_context_schedule("standard_static"),
-        fuse_method=windows.get_matching_fuse_method("pyramid"),
-        context_length=4, context_overlap=2, dim=2,
-    )  # fmt: skip
-    return model, {}
+def in_windows(host: ModuleType, wan: Any) -> tuple[Any, dict[str, Any]]:
+    return windowed(wan), {}
 
 
-@pytest.mark.parametrize("scene", [masked, windowed])
+@pytest.mark.parametrize("scene", [masked, in_windows])
 @pytest.mark.parametrize("sampler", ["er_sde", "euler_ancestral", "lcm"])
 def test_masks_and_context_windows_keep_the_wish_and_epsilon_0(
     host, wan, sample, patch, records, scene, sampler

@@ -29,6 +29,21 @@ def patch_inputs(**changed: Any) -> dict[str, Any]:
     return {"table": "automatic", "any_model": False, **inputs, **changed}
 
 
+def windowed(model: Any, schedule: str = "standard_static") -> Any:
+    """Return a model that is sampled in windows of four latent frames, two of them shared with the next."""
+    import comfy.context_windows as windows
+
+    model = model.clone()
+    model.model_options["context_handler"] = windows.IndexListContextHandler(
+        context_schedule=windows.get_matching_context_schedule(schedule),
+        fuse_method=windows.get_matching_fuse_method("pyramid"),
+        context_length=4,
+        context_overlap=2,
+        dim=2,
+    )
+    return model
+
+
 @dataclasses.dataclass(slots=True)
 class Kept:
     """A place of tables that knows none of any model, and keeps in memory what a run measures."""
