@@ -11,7 +11,7 @@ import numpy as np
 
 from ..calibration.table import Sensitivity, SensitivityTable
 from . import tuned
-from .forecast import HOLD_DENOISED, weights
+from .forecast import HOLD_DENOISED, Space, weights
 from .planner import Planner, Solver, evaluations_for, learns, solve
 from .planning.outlook import Outlook
 from .planning.points import RunPoints
@@ -57,7 +57,8 @@ class Planned:
         self._sigmas = -np.asarray(points.sigmas)
         self._effect: list[float] = points.effect.tolist()
         self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
-        self._outlook = Outlook.before_anything() if learns(plan.forecast, points) else None
+        self._outlook = Outlook.before_anything() if learns(points) else None
+        self._corrects = plan.forecast.corrects and points.correctable
         self._left = plan.count
         self._reference: int | None = None
         self._sensitivity: Sensitivity | None = None
@@ -111,7 +112,7 @@ class Planned:
         # With much noise in the latent an error becomes part of the picture; later the network takes it for
         # noise and removes it by itself.
         noisy = self._points.noise[step] >= tuned.MOSTLY_NOISE
-        corrects = self.forecast.corrects and self._once_a_step and noisy
+        corrects = self._corrects and self._once_a_step and noisy
         apart = self._lengths[step] / 2
         return Handling(shares[step], corrects=corrects, apart=apart, foreseen=foreseen)
 
@@ -191,7 +192,10 @@ class Planned:
         used = used[-self.forecast.history :]
         shares = weights(self.forecast, [times[k] for k in used], times[step], damping)
         made = sum(share * self._columns[:, k] for share, k in zip(shares, used, strict=True))
-        return Foreseen(damping, tuple(np.linalg.norm(self._columns[:, step] - made, axis=-1).tolist()))
+        missed = np.linalg.norm(self._columns[:, step] - made, axis=-1)
+        if self.forecast.space is Space.DENOISED and self._points.output_gains:
+            missed = missed * self._points.output_gains[step]
+        return Foreseen(damping, tuple(missed.tolist()))
 
     def _sensitivity_at(self, step: int, timestep: float) -> Sensitivity:
         """Return the sensitivity to the latent: measured, or about what the output changes while it moves.

@@ -14,7 +14,7 @@ from .forecast import FORECASTS, HOLD_DENOISED, Forecast
 from .notes import Note
 from .planning.outlook import Outlook
 from .planning.points import RunPoints
-from .planning.search import BestPlans, Plan, even_plan
+from .planning.search import BestPlans, Plan
 from .planning.windows import window_errors
 from .sentences import NotedError
 
@@ -39,18 +39,18 @@ def solve(
     allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
     reusable = allowed & table.modes.covers(points.timesteps).numpy()
     windows = window_errors(columns, points, forecast, longest, reusable)
-    if not learns(forecast, points):
+    if not learns(points):
         return BestPlans(windows, forecast)
     return BestPlans(windows, forecast, Outlook.before_anything().at(np.asarray(points.progress)))
 
 
-def learns(forecast: Forecast, points: RunPoints) -> bool:
+def learns(points: RunPoints) -> bool:
     """Tell whether a run learns from its outputs how hard its clip is.
 
     Not where the sampler adds noise, which no table knows, nor where it evaluates several times a step: what
     is left to compute would no longer be what was wished. A very long run would plan longer than it gains.
     """
-    return forecast.corrects and not points.evaluations and len(points.sigmas) <= MOST_LEARNING
+    return points.noise_moves is None and not points.evaluations and len(points.sigmas) <= MOST_LEARNING
 
 
 class Planner:
@@ -58,7 +58,6 @@ class Planner:
 
     Where the best plan along the settings' forecast is predicted to err by more than `tuned.UNRELIABLE`, the
     outputs that it would extend are themselves too far off, and as many evaluations are planned for holding.
-    Past `tuned.UNFORESEEABLE` not even that is known, and they are spread evenly: no worse than fewer steps.
     What epsilon bounds is the error predicted for the run's sampler. Where it adds noise, denoised latents
     are held whatever was asked for: a raw output holds its step's noise, and a line extends its changes.
     """
@@ -86,10 +85,7 @@ class Planner:
             return extended
         if self._held is None:
             self._held = self._solver(*self._run, HOLD_DENOISED)
-        held = self._held.plan(count)
-        if held.error <= tuned.UNFORESEEABLE:
-            return held
-        return even_plan(held.forecast, held.windows, held.count)
+        return self._held.plan(count)
 
     def of_error(self, epsilon: float) -> Plan:
         """Return the plan of fewest evaluations that is predicted to err by at most `epsilon` (rms)."""

@@ -10,45 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Protocol
 
 import numpy as np
 
 from ..forecast import Forecast
 from .points import Array
 from .windows import Windows
-
-
-class Plan(Protocol):
-    """The evaluations that a run computes: `count` of them.
-
-    `error` is what lasts of its windows by the table, `predicted` the rms error of the finished latent with
-    Euler's method.
-    """
-
-    @property
-    def forecast(self) -> Forecast: ...
-    @property
-    def windows(self) -> Windows: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def error(self) -> float: ...
-    @property
-    def predicted(self) -> float: ...
-
-    def next_computed(self, k: int, distance: int, left: int) -> int:
-        """Return the evaluation to compute after `k`, the number of evaluations where none is.
-
-        `distance` is that from the computed one before k, 0 for none, and `left` how many the plan has left.
-        """
-
-    def continued(self, k: int, distance: int, left: int, surprises: Array) -> Plan:
-        """Return the best plan for what follows `k`, just computed, with as many evaluations left.
-
-        `surprises [K - k]` are how many times further than the table says outputs are expected to be from
-        their forecasts from k on.
-        """
 
 
 def computed_by(plan: Plan, steps: int) -> list[int]:
@@ -124,24 +91,28 @@ class BestPlans:
         self._steps.append(chosen)
         self.errors.append(math.sqrt(costs[0, 0]))
 
-    def plan(self, count: int) -> BestPlan:
+    def plan(self, count: int) -> Plan:
         """Return the best plan of `count` evaluations, or of the next number that the windows allow."""
         while math.isinf(self.error(count)) and count < self.most:
             count += 1
-        plan = BestPlan(self.forecast, self.windows, count, self._steps)
+        plan = Plan(self.forecast, self.windows, count, self._steps)
         return plan if self.surprises is not None else replace(plan, known_error=self.error(count))
 
-    def rest(self, distance: int, left: int) -> BestPlan | None:
+    def rest(self, distance: int, left: int) -> Plan | None:
         """Return the best plan with `left` evaluations after the first, None where they are too few."""
         self.error(left + 1)
         if not self._steps[left][0, self.windows.stride(distance)]:
             return None
-        return BestPlan(self.forecast, self.windows, left + 1, self._steps, first=self.first)
+        return Plan(self.forecast, self.windows, left + 1, self._steps, first=self.first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BestPlan:
-    """The plan of least predicted error with `count` evaluations."""
+class Plan:
+    """The plan of least predicted error with `count` evaluations.
+
+    `error` is what lasts of its windows by the table, `predicted` the rms error of the finished latent with
+    Euler's method.
+    """
 
     forecast: Forecast
     windows: Windows
@@ -152,7 +123,7 @@ class BestPlan:
 
     @property
     def error(self) -> float:
-        """What lasts of its windows in the finished latent by the table."""
+        """What lasts of its windows in the finished latent (rms) by the table."""
         if self.known_error is not None:
             return self.known_error
         return self.windows.total(self.windows.lasting, computed_by(self, len(self.windows.errors)))
@@ -163,53 +134,19 @@ class BestPlan:
         return self.windows.total(self.windows.errors, computed_by(self, len(self.windows.errors)))
 
     def next_computed(self, k: int, distance: int, left: int) -> int:
-        """Return the best evaluation to compute next, even where something else was computed than planned."""
+        """Return the evaluation to compute after `k`, the number of evaluations where none is.
+
+        `distance` is that from the computed one before k, 0 for none, and `left` how many the plan has left:
+        the best one, even where something else was computed than planned.
+        """
         tables = self._steps[min(left, len(self._steps) - 1)]
         best = int(tables[k - self.first, self.windows.stride(distance)])
         return k + max(1, best)  # 0 where no plan has that many left
 
-    def continued(self, k: int, distance: int, left: int, surprises: Array) -> BestPlan:
-        """Return the best plan for what follows; this one where what is left is too few for any."""
+    def continued(self, k: int, distance: int, left: int, surprises: Array) -> Plan:
+        """Return the best plan for what follows `k`, just computed; this one where too few are left for any.
+
+        `surprises [K - k]` are how many times further than the table says outputs are expected to be from
+        their forecasts from k on.
+        """
         return BestPlans(self.windows, self.forecast, surprises, k).rest(distance, left) or self
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EvenPlan:
-    """Computes evaluations at even distances, as far as reuse is allowed.
-
-    Held outputs between them give what a sampler of `count` steps gives.
-    """
-
-    forecast: Forecast
-    windows: Windows
-    computed: tuple[int, ...]
-    error: float
-
-    @property
-    def predicted(self) -> float:
-        """The predicted error (rms) of the finished latent."""
-        return self.windows.total(self.windows.errors, self.computed)
-
-    @property
-    def count(self) -> int:
-        """How many evaluations it computes."""
-        return len(self.computed)
-
-    def next_computed(self, k: int, distance: int, left: int) -> int:
-        """Return the next of its evaluations after `k`."""
-        return next((one for one in self.computed if one > k), len(self.windows.errors))
-
-    def continued(self, k: int, distance: int, left: int, surprises: Array) -> EvenPlan:
-        """Return this plan: where nothing can be foreseen, nothing is learnt."""
-        return self
-
-
-def even_plan(forecast: Forecast, windows: Windows, count: int) -> EvenPlan:
-    """Spread `count` evaluations, a number that the windows allow, evenly over where reuse is allowed."""
-    steps = len(windows.errors)
-    single = np.isfinite(windows.errors[:-1, 0, 2:3]).any(axis=-1)  # may the next one alone be reused?
-    reusable = 1 + np.flatnonzero(single)
-    parts = count - (steps - len(reusable)) + 1  # into which the computed ones divide that stretch
-    inside = np.arange(1, parts) * (len(reusable) + 1) // max(1, parts) - 1
-    computed = np.setdiff1d(np.arange(steps), np.delete(reusable, inside)).tolist()
-    return EvenPlan(forecast, windows, tuple(computed), windows.total(windows.lasting, computed))

@@ -10,7 +10,7 @@ from sencache.caching.record import RunRecord
 from sencache.caching.report import LESS_PREDICTABLE, advice, as_dict
 from sencache.caching.visibility import Visibility, visibility
 from sencache.calibration.modes import from_outputs
-from sencache.tests.toy_plans import OUTPUTS, SIGMAS, curve, follow, planned_run, table_of
+from sencache.tests.toy_plans import OUTPUTS, POINTS, SIGMAS, curve, follow, planned_run, table_of
 from sencache.tests.toy_runs import begin
 
 
@@ -35,6 +35,16 @@ def test_a_held_output_misses_the_change_since_the_last_computed_one():
     for before, k in zip(computed, computed[1:], strict=False):
         change = float(((OUTPUTS[k] - OUTPUTS[before]) ** 2).sum() ** 0.5)
         assert record.evaluations[k].forecast.missed == pytest.approx(change, rel=1e-4)
+
+
+def test_what_a_held_denoised_latent_is_expected_to_miss_counts_in_denoised_latents():
+    expected = []
+    for gains in ((), tuple(0.5 for _ in SIGMAS)):
+        points = replace(POINTS, output_gains=gains)
+        run = planned_run(table_of(), points=points, speed_up=2.0, forecast="hold")
+        follow(run)
+        expected.append([one.forecast.expected for one in run.finish() if one.forecast is not None])
+    assert expected[0] and expected[1] == pytest.approx([0.5 * one for one in expected[0]])
 
 
 def test_what_bends_three_times_as_much_is_three_times_less_predictable():

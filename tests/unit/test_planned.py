@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 from sencache.caching import tuned
 from sencache.caching.config import Zones
 from sencache.caching.forecast import FORECASTS
+from sencache.caching.planning.points import RunPoints
 from sencache.caching.policy import Action, Arrival, Decision, Handling, Policy, Reason, Unit, decide
 from sencache.caching.rules import RULES
 from sencache.caching.simulate import simulate
 from sencache.tests.toy_plans import POINTS, SIGMAS, STEPS, follow, planned_run, policy, table_of
-from sencache.tests.toy_runs import EVERYWHERE, begin
+from sencache.tests.toy_runs import EVERYWHERE, begin, points_at
 
 
 def unusual(sigma: float) -> torch.Tensor:
@@ -195,9 +197,14 @@ def test_a_changed_shape_starts_the_plan_anew():
     assert begin(run, torch.zeros(1, 6), SIGMAS[3]).reuse
 
 
-def handling(sigmas: list[float], action: Action = Action.COMPUTE, speed_up: float = 1.5) -> Handling:
+def handling(
+    sigmas: list[float],
+    action: Action = Action.COMPUTE,
+    speed_up: float = 1.5,
+    points: RunPoints = POINTS,
+) -> Handling:
     """Compute at the first sigmas, and return how the evaluation at the last one would be handled."""
-    made = policy(table_of(), speed_up=speed_up)
+    made = policy(table_of(), points=points, speed_up=speed_up)
     for sigma in sigmas[:-1]:
         compute(made, sigma)
     return made.take(Arrival(sigmas[-1], 1000 * sigmas[-1]), Decision(action, Reason.PLANNED))
@@ -210,12 +217,25 @@ def test_a_sampler_that_evaluates_twice_a_step_is_not_corrected():
     assert after[0] > 0 and after[1] == 0
 
 
+def test_the_longer_a_multistep_samplers_steps_the_less_is_corrected():
+    def corrects(gain: float, steps: int) -> bool:
+        sigmas = [1 - step / steps for step in range(steps)]
+        points = points_at(sigmas, [1000 * sigma for sigma in sigmas])
+        return handling(sigmas[:2], points=replace(points, error_gain=gain)).corrects
+
+    few_of_dpmpp_2m, many_of_dpmpp_2m = corrects(2.5, 20), corrects(2.4, 50)
+    many_of_uni_pc = corrects(10.6, 50)
+    assert not few_of_dpmpp_2m and many_of_dpmpp_2m and not many_of_uni_pc
+    assert corrects(1.0, 8)  # Euler's method goes each step by its own output alone
+
+
 def test_late_errors_are_left_to_the_network(monkeypatch):
     monkeypatch.setattr(tuned, "MOSTLY_NOISE", POINTS.noise[3])
     assert [handling([SIGMAS[step]]).corrects for step in (0, 2, 3, 4, 8)] == [True] * 3 + [False] * 2
 
 
-def test_a_reused_evaluation_knows_the_weight_of_its_whole_window():
+def test_a_reused_evaluation_knows_the_weight_of_its_whole_window(monkeypatch):
+    monkeypatch.setattr(tuned, "UNRELIABLE", 9.0)
     made = policy(table_of(), speed_up=4.5)
     compute(made, SIGMAS[0])
     reused = [step for step in range(1, STEPS) if at(made, SIGMAS[step])]

@@ -12,7 +12,7 @@ import pytest
 from sencache.caching.config import SenCacheConfig, Zones
 from sencache.caching.forecast import FORECASTS, HOLD_DENOISED, Forecast
 from sencache.caching.planner import solve
-from sencache.caching.planning.search import BestPlans, computed_by, even_plan
+from sencache.caching.planning.search import BestPlans, computed_by
 from sencache.caching.rules import RULES, policy_for
 from sencache.caching.simulate import simulate
 from sencache.calibration.table import load
@@ -114,40 +114,6 @@ def test_after_a_detour_the_best_rest_with_what_is_left_is_followed():
         return error_of((*range(detour), *way), corrects=False)
 
     assert following == STEPS and rest_of(tuple(found)) == pytest.approx(min(map(rest_of, ways)), rel=1e-3)
-
-
-def even(count: int, n: int = 20, zones: Zones = EVERYWHERE, steps: int = STEPS) -> list[int]:
-    sigmas = [1 - step / steps for step in range(steps)]
-    best = plans(HOLD_DENOISED, n, zones, points_at(sigmas, [1000 * sigma for sigma in sigmas]))
-    plan = even_plan(HOLD_DENOISED, best.windows, best.plan(count).count)
-    computed = computed_by(plan, steps)
-    assert plan.count == len(computed) == best.plan(count).count
-    if steps == STEPS:
-        assert plan.error**2 == pytest.approx(error_of(computed, corrects=False), rel=1e-3, abs=1e-9)
-    return computed
-
-
-def test_even_distances_keep_the_count_the_range_and_n():
-    assert even(3) == [0, 3, 6]
-    assert even(4) == [0, 2, 4, 6]
-    assert even(9) == list(range(9))
-    assert even(2, n=2) == [0, 3, 6]
-    assert even(3, zones=HALF) == [0, 5, 6, 7, 8]
-    assert even(6, zones=HALF) == [0, 2, 5, 6, 7, 8]
-    assert even(7, zones=HALF) == [0, 1, 3, 5, 6, 7, 8]
-    assert even(3, n=2, zones=HALF) == [0, 2, 5, 6, 7, 8]
-    late = Zones(start_sigma=0.5, end_sigma=-1.0, strict_sigma=math.inf)
-    assert even(5, zones=late) == [0, 1, 2, 3, 4]
-    assert even(6, zones=late) == [0, 1, 2, 3, 4, 6]
-
-
-@pytest.mark.parametrize("steps", [1, 2, 7, 30, 47])
-@pytest.mark.parametrize("n", [1, 3, 30])
-@pytest.mark.parametrize("zones", [EVERYWHERE, HALF], ids=["everywhere", "half"])
-def test_even_plans_have_every_count_that_the_best_ones_have(steps, n, zones):
-    for count in range(1, steps + 1):
-        computed = even(count, n, zones, steps)
-        assert max(b - a for a, b in zip(computed, [*computed[1:], steps], strict=True)) <= n + 1
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
