@@ -57,7 +57,7 @@ class Planned:
         self._sigmas = -np.asarray(points.sigmas)
         self._effect: list[float] = points.effect.tolist()
         self._lengths: list[float] = np.diff([*points.progress, 1.0]).tolist()
-        self._outlook = Outlook.before_anything() if learns(points) else None
+        self._outlook = Outlook.before_anything() if learns(plan.forecast, points) else None
         self._corrects = plan.forecast.corrects and points.correctable
         self._left = plan.count
         self._reference: int | None = None
@@ -183,19 +183,21 @@ class Planned:
         return self._unexplained + max(0.0, most - expected) * row.latent_sensitivity
 
     def _foreseen(self, step: int) -> Foreseen | None:
-        """Return what a forecast in place of a computed evaluation is expected to miss, by the table."""
+        """Return what a forecast in place of a computed evaluation is expected to miss, by the table.
+
+        None for denoised latents: they change with the latent too, and a table knows the outputs alone.
+        """
         last = self._reference
         if last is None or step <= last or not self._measured[step]:
+            return None
+        if self.forecast.space is Space.DENOISED:
             return None
         times, damping = self._points.progress, self._damping(step)
         used = [last] if self._distance == 0 or last < self._distance else [last - self._distance, last]
         used = used[-self.forecast.history :]
         shares = weights(self.forecast, [times[k] for k in used], times[step], damping)
         made = sum(share * self._columns[:, k] for share, k in zip(shares, used, strict=True))
-        missed = np.linalg.norm(self._columns[:, step] - made, axis=-1)
-        if self.forecast.space is Space.DENOISED and self._points.output_gains:
-            missed = missed * self._points.output_gains[step]
-        return Foreseen(damping, tuple(missed.tolist()))
+        return Foreseen(damping, tuple(np.linalg.norm(self._columns[:, step] - made, axis=-1).tolist()))
 
     def _sensitivity_at(self, step: int, timestep: float) -> Sensitivity:
         """Return the sensitivity to the latent: measured, or about what the output changes while it moves.

@@ -39,24 +39,25 @@ def solve(
     allowed = np.array([zones.allows_reuse(sigma) for sigma in points.sigmas], dtype=bool)
     reusable = allowed & table.modes.covers(points.timesteps).numpy()
     windows = window_errors(columns, points, forecast, longest, reusable)
-    if not learns(points):
+    if not learns(forecast, points):
         return BestPlans(windows, forecast)
     return BestPlans(windows, forecast, Outlook.before_anything().at(np.asarray(points.progress)))
 
 
-def learns(points: RunPoints) -> bool:
+def learns(forecast: Forecast, points: RunPoints) -> bool:
     """Tell whether a run learns from its outputs how hard its clip is.
 
-    Not where the sampler adds noise, which no table knows, nor where it evaluates several times a step: what
-    is left to compute would no longer be what was wished. A very long run would plan longer than it gains.
+    Only along a line: what a held denoised latent misses no table knows. Not where the sampler evaluates
+    several times a step: what is left to compute would no longer be what was wished. A very long run would
+    plan longer than it gains.
     """
-    return points.noise_moves is None and not points.evaluations and len(points.sigmas) <= MOST_LEARNING
+    return forecast.corrects and not points.evaluations and len(points.sigmas) <= MOST_LEARNING
 
 
 class Planner:
     """Finds the plan that the settings ask for.
 
-    Where the best plan along the settings' forecast is predicted to err by more than `tuned.UNRELIABLE`, the
+    Where the lasting error of the best plan along the settings' forecast is above `tuned.UNRELIABLE`, the
     outputs that it would extend are themselves too far off, and as many evaluations are planned for holding.
     What epsilon bounds is the error predicted for the run's sampler. Where it adds noise, denoised latents
     are held whatever was asked for: a raw output holds its step's noise, and a line extends its changes.
@@ -81,7 +82,7 @@ class Planner:
     def of_count(self, count: int) -> Plan:
         """Return the plan of `count` evaluations, or of the next number that n and the range allow."""
         extended = self._extended.plan(count)
-        if extended.error <= tuned.UNRELIABLE:
+        if extended.lasting <= tuned.UNRELIABLE:
             return extended
         if self._held is None:
             self._held = self._solver(*self._run, HOLD_DENOISED)

@@ -20,7 +20,6 @@ class RunPoints:
     extended; `weights [K]`, the rms change of the finished latent per rms change of an output, if the outputs
     after it stay as they are; `noise [K]`, the share of noise in a latent of unit variance, 1 to 0; `cfg` is
     the guidance; `error_gain`, from 1 up, how much more than Euler's method the sampler makes of an error.
-    `output_gains [K]` are the changes of the denoised latent per change of an output, ones where empty.
     `amplification [K]` is what the rest of the sampling makes of a change that a step leaves in the latent.
     `evaluations` are the (sigma, model time) at which the sampler really evaluates, in its order; where they
     are empty it evaluates once at each of the sigmas, or, where it is `adaptive`, somewhere between the first
@@ -36,7 +35,6 @@ class RunPoints:
     weights: tuple[float, ...]
     noise: tuple[float, ...]
     cfg: float
-    output_gains: tuple[float, ...] = ()
     amplification: tuple[float, ...] = ()
     error_gain: float = 1.0
     evaluations: tuple[tuple[float, float], ...] = ()
@@ -66,12 +64,13 @@ class RunPoints:
 
     @property
     def correctable(self) -> bool:
-        """Whether what reused evaluations lacked is added to later ones (ours).
+        """Whether this run's sampler stands a correction of what reused evaluations lacked (ours).
 
-        A multistep sampler extends the difference that this makes between outputs, the further the longer its
-        steps are, and a hard clip then ends as another one.
+        Multistep samplers extrapolate the jump between corrected and computed outputs, the further the longer
+        their steps are, and a hard clip then ends up a different one.
         """
-        return self.error_gain - 1 <= tuned.UNCORRECTABLE * len(self.sigmas)
+        steps = np.diff(self.progress)
+        return len(steps) == 0 or (self.error_gain - 1) * float(steps.mean()) <= tuned.MOST_CORRECTED_GAIN
 
     @property
     def arrivals(self) -> tuple[tuple[float, float], ...]:

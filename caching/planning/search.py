@@ -1,4 +1,4 @@
-"""Which evaluations of a run to compute: the plan of least predicted error, for every number of them.
+"""Which evaluations of a run to compute: the plan of least lasting error, for every number of them.
 
 Errors within a window of reuses point the same way and add up (`windows.py`); those of different windows do
 not, so their squares do (equation 5 in the README). Dynamic programming over the number of evaluations and
@@ -61,7 +61,7 @@ class BestPlans:
         return len(self._lasting)
 
     def error(self, count: int) -> float:
-        """Return the predicted error (rms) of the best plan of `count` evaluations, infinite for none."""
+        """Return the lasting error (rms) of the best plan of `count` evaluations, infinite for none."""
         with self._adding:
             while len(self.errors) < count:
                 self._add_one()
@@ -96,7 +96,7 @@ class BestPlans:
         while math.isinf(self.error(count)) and count < self.most:
             count += 1
         plan = Plan(self.forecast, self.windows, count, self._steps)
-        return plan if self.surprises is not None else replace(plan, known_error=self.error(count))
+        return plan if self.surprises is not None else replace(plan, known_lasting=self.error(count))
 
     def rest(self, distance: int, left: int) -> Plan | None:
         """Return the best plan with `left` evaluations after the first, None where they are too few."""
@@ -108,24 +108,24 @@ class BestPlans:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The plan of least predicted error with `count` evaluations.
+    """The plan of least lasting error with `count` evaluations.
 
-    `error` is what lasts of its windows by the table, `predicted` the rms error of the finished latent with
-    Euler's method.
+    `lasting` is the lasting error (rms of the finished latent) of its windows by the table, of which it is
+    the least, and `predicted` the error before any correction, with Euler's method.
     """
 
     forecast: Forecast
     windows: Windows
     count: int
     _steps: list[Array]
-    known_error: float | None = None
+    known_lasting: float | None = None
     first: int = 0
 
     @property
-    def error(self) -> float:
-        """What lasts of its windows in the finished latent (rms) by the table."""
-        if self.known_error is not None:
-            return self.known_error
+    def lasting(self) -> float:
+        """What lasts of its windows in the finished latent (rms) by the table (equation 3 in the README)."""
+        if self.known_lasting is not None:
+            return self.known_lasting
         return self.windows.total(self.windows.lasting, computed_by(self, len(self.windows.errors)))
 
     @property
@@ -134,10 +134,9 @@ class Plan:
         return self.windows.total(self.windows.errors, computed_by(self, len(self.windows.errors)))
 
     def next_computed(self, k: int, distance: int, left: int) -> int:
-        """Return the evaluation to compute after `k`, the number of evaluations where none is.
+        """Return the best evaluation to compute after `k`, even off the plan; the number of them for none.
 
-        `distance` is that from the computed one before k, 0 for none, and `left` how many the plan has left:
-        the best one, even where something else was computed than planned.
+        `distance` is that from the computed one before k, 0 for none, and `left` how many the plan has left.
         """
         tables = self._steps[min(left, len(self._steps) - 1)]
         best = int(tables[k - self.first, self.windows.stride(distance)])

@@ -80,7 +80,6 @@ def points_of(
         weights=tuple(step_weights(signal, noise, np.array(gain)).tolist()),
         noise=tuple((noise / np.hypot(signal, noise))[:-1].tolist()),
         cfg=cfg,
-        output_gains=tuple(np.abs(gain).tolist()),
         amplification=tuple(amplification_of(signal[1:], noise[1:], tuned.VARIANCE).tolist()),
         error_gain=1.0 if response is None else response.error_gain,
         evaluations=() if response is None else _with_times(model_sampling, response.evaluations),

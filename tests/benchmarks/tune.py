@@ -23,7 +23,7 @@ JOINT = [{"rule": "joint", "epsilon": epsilon, "n": 10} for epsilon in (0.03, 0.
 # What each constant acts on: settings, and a sampler in place of the model's first one.
 ACTS_ON: dict[str, tuple[list[dict[str, Any]], str | None]] = {
     "UNRELIABLE": (FASTEST, None),
-    "UNCORRECTABLE": (FAST, "uni_pc"),
+    "MOST_CORRECTED_GAIN": (FAST, "dpmpp_2m"),
     "UNUSUAL_MOVE": ([{"epsilon": 0.03}, {"epsilon": 0.1}], "er_sde"),
     "WISHED_LIMIT": (FAST, "euler_ancestral"),
     "UNSETTLED_SHARE": (JOINT, None),

@@ -57,15 +57,3 @@ def test_a_second_run_of_the_same_clip_is_the_same(host, wan, patch, records, de
     first, second = (sampled(host, model, HARD) for _ in range(2))
     assert torch.equal(first, second)
     assert computed(records(model)[0]) == computed(records(model)[1])
-
-
-@pytest.mark.parametrize("forecast", ["linear", "hold"])
-def test_late_steps_of_an_ordinary_clip_are_about_as_predictable_as_the_table_says(
-    host, wan, patch, records, forecast
-):
-    """Denoised latents change less than outputs do: by sigma, for flow models."""
-    model = patch(wan, table=TABLE, speed_up=2.0, forecast=forecast)
-    sampled(host, model, EASY)
-    checks = [one.forecast for one in records(model)[-1].evaluations if one.forecast is not None]
-    late = [check.missed / check.expected for check in checks[len(checks) // 2 :]]
-    assert 0.6 < min(late) and max(late) < 3.0  # counted in raw outputs, held ones fell to 0.34

@@ -217,16 +217,26 @@ def test_a_sampler_that_evaluates_twice_a_step_is_not_corrected():
     assert after[0] > 0 and after[1] == 0
 
 
-def test_the_longer_a_multistep_samplers_steps_the_less_is_corrected():
-    def corrects(gain: float, steps: int) -> bool:
-        sigmas = [1 - step / steps for step in range(steps)]
-        points = points_at(sigmas, [1000 * sigma for sigma in sigmas])
-        return handling(sigmas[:2], points=replace(points, error_gain=gain)).corrects
+def corrects(gain: float, steps: int, part: slice = slice(None)) -> bool:
+    """Tell whether a run of some steps, or a part of it, is corrected with a sampler of a gain."""
+    sigmas = [1 - step / steps for step in range(steps)][part]
+    points = points_at(sigmas, [1000 * sigma for sigma in sigmas])
+    return handling(sigmas[:2], points=replace(points, error_gain=gain)).corrects
 
-    few_of_dpmpp_2m, many_of_dpmpp_2m = corrects(2.5, 20), corrects(2.4, 50)
-    many_of_uni_pc = corrects(10.6, 50)
-    assert not few_of_dpmpp_2m and many_of_dpmpp_2m and not many_of_uni_pc
-    assert corrects(1.0, 8)  # Euler's method goes each step by its own output alone
+
+@pytest.mark.parametrize("gain", [1.0, 1.5])
+@pytest.mark.parametrize("steps", [12, 20, 50])
+def test_samplers_close_to_eulers_are_corrected(gain, steps):
+    assert corrects(gain, steps)
+
+
+@pytest.mark.parametrize(("gain", "fewest"), [(2.4, 24), (5.4, 74)])
+def test_nothing_is_corrected_where_a_multistep_samplers_steps_are_long(gain, fewest):
+    assert not corrects(gain, fewest - 1) and corrects(gain, fewest)
+
+
+def test_a_part_of_a_run_is_corrected_where_the_whole_run_is():
+    assert corrects(2.4, 50) and corrects(2.4, 50, slice(0, 20)) and not corrects(2.4, 20)
 
 
 def test_late_errors_are_left_to_the_network(monkeypatch):

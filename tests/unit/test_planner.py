@@ -16,7 +16,7 @@ from sencache.caching.planning.search import computed_by
 from sencache.caching.simulate import simulate
 from sencache.calibration.table import SensitivityTable
 from sencache.tests.toy_plans import POINTS, SIGMAS, STEPS, curve, follow, planned_run, policy, table_of
-from sencache.tests.toy_runs import EVERYWHERE, points_at
+from sencache.tests.toy_runs import EVERYWHERE, LinearNetwork, euler, points_at
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 12, 29, 58, 99])
@@ -86,7 +86,7 @@ def test_early_errors_count_more(monkeypatch):
 def test_where_a_line_would_err_too_far_the_output_is_held(monkeypatch):
     near = policy(table_of(), speed_up=1.5)
     assert near.config.forecast == "linear" and near.predicted_error <= tuned.UNRELIABLE
-    lasting = Planner(SenCacheConfig(), EVERYWHERE, table_of(), POINTS).of_count(near.planned).error
+    lasting = Planner(SenCacheConfig(), EVERYWHERE, table_of(), POINTS).of_count(near.planned).lasting
     monkeypatch.setattr(tuned, "UNRELIABLE", lasting * 0.99)
     far = planned_run(table_of(), speed_up=1.5)
     assert far.policy.config.forecast == "hold" and far.policy.forecast is HOLD_DENOISED
@@ -96,6 +96,17 @@ def test_where_a_line_would_err_too_far_the_output_is_held(monkeypatch):
     for sigma, output in served.items():
         assert torch.equal(output, curve(min(one for one in computed if one > sigma)))
     assert policy(table_of(), speed_up=1.5, forecast="hold").config.forecast == "hold"
+
+
+@pytest.mark.parametrize("network", [LinearNetwork(0.5, -0.002), LinearNetwork(-3.0, -0.002)], ids=str)
+@pytest.mark.parametrize("speed_up", [1.5, 3.0])
+def test_a_held_run_is_one_of_the_computed_steps_alone(network, speed_up):
+    run = planned_run(table_of(), speed_up=speed_up, forecast="hold")
+    start = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+    reused = euler(replace(network), start, [*SIGMAS, 0.0], run)
+    computed = [one.sigma for one in run.finish() if not one.decision.reuse]
+    assert len(computed) == run.policy.planned < STEPS
+    assert torch.allclose(reused, euler(replace(network), start, [*computed, 0.0]), rtol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 2, 30])

@@ -52,7 +52,7 @@ def test_for_every_count_the_plan_is_the_best_of_all_there_are(forecast, n, zone
         assert plan.count == next(count for count in range(asked, STEPS + 1) if possible[count])
         computed = tuple(computed_by(plan, STEPS))
         assert len(computed) == plan.count and computed in possible[plan.count]
-        assert plan.error**2 == pytest.approx(error_of(computed, forecast.corrects), rel=1e-3, abs=1e-9)
+        assert plan.lasting**2 == pytest.approx(error_of(computed, forecast.corrects), rel=1e-3, abs=1e-9)
         assert best.error(plan.count) ** 2 == pytest.approx(weigh(computed), rel=1e-3, abs=1e-9)
         least = min(weigh(one) for one in possible[plan.count])
         assert weigh(computed) == pytest.approx(least, rel=1e-3, abs=1e-9)
