@@ -51,7 +51,8 @@ def learns(forecast: Forecast, points: RunPoints) -> bool:
     several times a step: what is left to compute would no longer be what was wished. A very long run would
     plan longer than it gains.
     """
-    return forecast.corrects and not points.evaluations and len(points.sigmas) <= MOST_LEARNING
+    several = points.adaptive or bool(points.evaluations)
+    return forecast.corrects and not several and len(points.sigmas) <= MOST_LEARNING
 
 
 class Planner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,9 +30,9 @@ def sudden(sigma: float) -> torch.Tensor:
 TABLE = table_of(smooth, SIGMAS)
 
 
-def computed(output, **settings) -> list[int]:
+def computed(output, points=POINTS, **settings) -> list[int]:
     """Run, and return the evaluations that were computed."""
-    made = policy(TABLE, EVERYWHERE, POINTS, **settings)
+    made = policy(TABLE, EVERYWHERE, points, **settings)
     run = SamplingRun(made, axis=lambda sigma: 1 - sigma, clock=lambda: 0.0)
     found = []
     for step, sigma in enumerate(SIGMAS):
@@ -88,6 +89,12 @@ def test_the_other_rules_learn_nothing(rule):
 
 def test_held_outputs_tell_nothing():
     assert computed(sudden, speed_up=2.0, forecast="hold") == computed(smooth, speed_up=2.0, forecast="hold")
+
+
+def test_an_adaptive_samplers_run_learns_nothing():
+    adaptive = replace(POINTS, adaptive=True)
+    hard, easy = (computed(output, adaptive, speed_up=2.0) for output in (sudden, smooth))
+    assert hard == easy
 
 
 def test_a_learning_run_reads_the_device_as_often_as_any_other(monkeypatch):
