@@ -172,7 +172,7 @@ def test_the_plans_of_a_new_forecast_err_by_the_definition():
     for count in range(1, STEPS + 1):
         plan = best.plan(count)
         by_definition = error_of(computed_by(plan, STEPS), False, serve=parabola, remembers=True)
-        assert plan.error**2 == pytest.approx(by_definition, rel=1e-3, abs=1e-9)
+        assert plan.lasting**2 == pytest.approx(by_definition, rel=1e-3, abs=1e-9)
 
 
 class EveryOther:
