@@ -188,9 +188,8 @@ class Planned:
         None for denoised latents: they change with the latent too, and a table knows the outputs alone.
         """
         last = self._reference
-        if last is None or step <= last or not self._measured[step]:
-            return None
-        if self.forecast.space is Space.DENOISED:
+        unknown = self.forecast.space is Space.DENOISED or not self._measured[step]
+        if unknown or last is None or step <= last:
             return None
         times, damping = self._points.progress, self._damping(step)
         used = [last] if self._distance == 0 or last < self._distance else [last - self._distance, last]
