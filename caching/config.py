@@ -18,11 +18,11 @@ class SenCacheConfig:
 
     `epsilon` is the tolerated predicted error, 0 and up: under the rule "plan" (ours) the rms error of the
     finished latent, under "joint" and "paper" the rms change of the network's output since it was last
-    computed. Latents and outputs have rms near 1. A `speed_up` above 1 takes epsilon's place: the least error
-    at that many evaluations per computed one. `max_reuse` is the paper's n, the most reuses in a row. 0 in
-    epsilon or n turns reuse off. Evaluations
-    before `start_percent` or from `end_percent` on, shares of the sampling progress from 0 to 1, are always
-    computed; before `strict_percent` the tolerance is `strict_epsilon`. `cache_device` says where stored
+    computed. Latents and outputs have rms near 1. A `speed_up` takes epsilon's place: the least error at that
+    many evaluations per computed one; 0 leaves it to epsilon. `max_reuse` is the paper's n, the most reuses
+    in a row. 0 in epsilon or n, and a speed-up of 1, turn reuse off. Evaluations before `start_percent` or
+    from `end_percent` on, shares of the sampling progress from 0 to 1, are always computed; before
+    `strict_percent` the tolerance is `strict_epsilon`. `cache_device` says where stored
     outputs wait. Raises ValueError.
     """
 
@@ -72,7 +72,7 @@ class SenCacheConfig:
     @property
     def reuses(self) -> bool:
         """Whether any evaluation can be reused with these settings."""
-        return self.epsilon > 0 and self.max_reuse > 0
+        return self.epsilon > 0 and self.max_reuse > 0 and self.speed_up != 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_WINDOW = 32
 MOST_LEARNING = 250  # steps
-FEWEST = 2  # evaluations that a wish may leave: with one, nothing tells where the run goes
+FEWEST = 2  # evaluations of a plan: with one, nothing tells where the run goes
 
 Solver = Callable[["SenCacheConfig", "Zones", SensitivityTable, RunPoints, Forecast], BestPlans]
 
@@ -91,7 +91,7 @@ class Planner:
 
     def of_error(self, epsilon: float) -> Plan:
         """Return the plan of fewest evaluations that is predicted to err by at most `epsilon` (rms)."""
-        for count in range(1, self._steps):
+        for count in range(min(FEWEST, self._steps), self._steps):
             plan = self.of_count(count)
             if self._run[-1].amplified(plan.predicted) <= epsilon:
                 return plan

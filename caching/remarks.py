@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .config import SenCacheConfig
 
 
+FEW_STEPS = 12  # up to which neighbouring steps differ so much that little can be gained
+
+
 def remarks(
     config: SenCacheConfig,
     policy: Policy,

@@ -11,10 +11,10 @@ from typing import Any
 from .notes import Note, Value
 from .policy import Decision, Reason
 from .record import RunRecord
+from .remarks import FEW_STEPS
 from .sentences import reason_text, sentence, visibility_text
 from .visibility import visibility
 
-FEW_EVALUATIONS = 12
 LESS_PREDICTABLE = 3.0  # times as far off as the table says; ordinary clips stay below
 NOT_TRIED = (Reason.OFF, Reason.MEASURING, Reason.NO_TABLE, Reason.UNPLANNED)  # why a whole run is computed
 
@@ -23,10 +23,12 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
     """Return everything the report says as JSON-ready values."""
     return {
         "evaluations": len(record.evaluations),
+        "steps_asked": record.steps,
         "nfe": record.nfe,
         "reused": record.reused,
         "reuse_ratio": record.reused / max(1, len(record.evaluations)),
         "speed_up": record.speed_up,
+        "aim": "off" if not record.config.reuses else "speed" if record.config.speed_up > 0 else "epsilon",
         "seconds_computed": record.median_seconds(reused=False),
         "seconds_reused": record.median_seconds(reused=True),
         "seconds_saved": record.seconds_saved,
@@ -66,14 +68,16 @@ def _scores(record: RunRecord) -> str:
         return "Predicted error: nothing to compare."
     low, middle, high = min(scores), statistics.median(scores), max(scores)
     spread = f"{low:.4f} to {high:.4f}, median {middle:.4f}"
+    if record.planned is not None and record.predicted_error is None:
+        return ""  # a note says why
     if record.predicted_error is not None:
         looks = visibility_text(record.predicted_error)
         return (
-            f"Planned {record.planned} computed evaluations; predicted error of the finished latent (rms, of "
+            f"Planned to compute {record.planned} steps; predicted error of the finished latent (rms, of "
             f"about 1): {record.predicted_error:.4f}, {looks}. Of each step, the error predicted if it and "
             f"all before it, back to the last computed one, are reused: {spread}."
         )
-    return f"Predicted change of the output: {spread}, against epsilon {record.config.epsilon:g}."
+    return f"Predicted change of the output: {spread}, against an allowed error of {record.config.epsilon:g}."
 
 
 def _of_reason(record: RunRecord, reason: Reason) -> list[Decision]:
@@ -121,8 +125,8 @@ def advice(record: RunRecord) -> Iterator[Note]:
     unstored = len(_of_reason(record, Reason.NO_STORED_OUTPUT))
     if unstored:
         yield Note("not_stored", {"count": unstored})
-    if tried and 0 < total <= FEW_EVALUATIONS:
-        yield Note("few_evaluations", {"count": total})
+    if tried and 0 < total <= FEW_STEPS:
+        yield Note("few_steps", {"count": total})
     yield from record.notes
 
 
@@ -130,11 +134,13 @@ def as_text(record: RunRecord) -> str:
     """Return the report of one run in a few lines of English."""
     config = record.config
     total = len(record.evaluations)
-    aim = f"speed-up {config.speed_up:g}" if config.speed_up > 0 else f"epsilon {config.epsilon:g}"
+    by_speed = config.speed_up > 0
+    aim = f"target speed {config.speed_up:g}x" if by_speed else f"allowed error (epsilon) {config.epsilon:g}"
+    calls = "steps" if record.steps in (None, total) else f"model calls ({record.steps} steps)"
     lines = [
-        f"{record.nfe} of {total} evaluations computed, {record.reused} reused: {record.times_fewer}x fewer.",
-        f"Settings: rule {config.rule}, forecast {config.forecast}, {aim}, "
-        f"n {config.max_reuse}" + (f", table {record.table_name}." if record.table_name else "."),
+        f"{record.nfe} of {total} {calls} computed, {record.reused} reused: {record.times_fewer}x fewer.",
+        f"Settings: {aim}, longest skip (n) {config.max_reuse}, rule {config.rule}, "
+        f"forecast {config.forecast}" + (f", table {record.table_name}." if record.table_name else "."),
     ]
     computed, reused = record.median_seconds(reused=False), record.median_seconds(reused=True)
     if computed is not None and reused is not None:
@@ -142,7 +148,7 @@ def as_text(record: RunRecord) -> str:
             f"A computed step took {computed:.3f} s, a reused one {reused:.3f} s (medians): "
             f"about {record.seconds_saved:.1f} s saved."
         )
-    lines.append(_scores(record))
+    lines += filter(None, [_scores(record)])
     if record.surprise is not None:
         lines.append(
             "Where the network ran, the forecast in its place would have been off "

@@ -9,6 +9,7 @@ from typing import Any
 from ..caching.config import SenCacheConfig
 from ..caching.notes import Note
 from ..caching.rules import PLAN
+from ..calibration.research_npz import FAMILY_KEY
 from ..calibration.table import SensitivityTable, TableError
 from .host.guidance import is_guided
 from .host.model_identity import fingerprint, loras_digest, readable_name, weights_digest
@@ -27,8 +28,12 @@ class Chosen:
     measures: bool = False
 
     def find(self, guider: Any, timesteps: Sequence[float]) -> Choice:
-        """Return it, with a note where it is of other weights than those that the run samples with."""
-        notes = _of_weights(self.choice.table, lambda: weights_digest(guider.model_patcher))
+        """Return it, with a note where it is of another model than the run's, or of other weights."""
+        model, table = guider.model_patcher, self.choice.table
+        if not of_this_model(model, table):
+            values = {"table": self.choice.name, "model": table.metadata.get("model", "")[:200]}
+            return replace(self.choice, foreign=True, notes=(*self.choice.notes, Note("foreign", values)))
+        notes = _of_weights(table, lambda: weights_digest(model))
         return replace(self.choice, notes=(*self.choice.notes, *notes))
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
@@ -58,7 +63,7 @@ class Automatic:
         """Look a model's table up; raises TableError where there is none and none can be measured."""
         needs = self.config.reuses and self.config.rule != PLAN
         measures = self.measures and not needs
-        identity = Identity(fingerprint(model), weights_digest(model))
+        identity = own_identity(model)
         wanted = Wanted(identity, guided, timesteps, needs, measures)
         found = automatic_choice(wanted)
         if self.workflow is not None:
@@ -72,6 +77,17 @@ class Automatic:
         if not measures:
             raise NotedTableError(Note("not_measured", {"model": readable_name(model)}))
         return None
+
+
+def own_identity(model: Any) -> Identity:
+    """Return what ties tables to a ModelPatcher's model."""
+    return Identity(fingerprint(model), weights_digest(model))
+
+
+def of_this_model(model: Any, table: SensitivityTable) -> bool:
+    """Tell whether a table was measured on a model's architecture; the authors' tables name a family only."""
+    measured, family = table.metadata.get("fingerprint"), table.metadata.get(FAMILY_KEY)
+    return family in type(model.model).__name__.lower() if family else measured == fingerprint(model)
 
 
 def _of_weights(table: SensitivityTable, weights: Callable[[], str]) -> Iterator[Note]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..caching.notes import Note
 from ..caching.record import RunRecord
@@ -13,7 +13,8 @@ from ..caching.report import as_text
 from ..caching.sentences import sentence
 from ..pictures.strip import draw_nothing, draw_runs
 from .host.api import aliases, as_image
-from .host.queued_graph import samplers_before
+from .host.queued_graph import samplers_before, settings_before
+from .host.thumbnail import thumbnail
 from .host.wrappers import KEY
 from .panel.shown import as_shown
 
@@ -46,7 +47,7 @@ class SenCacheStats(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             is_output_node=True,
             not_idempotent=True,
-            **aliases("SenCache report", "cache report"),
+            **aliases("SenCache stats", "SenCache report", "cache report", "speed report", "time saved"),
         )
 
     @classmethod
@@ -61,9 +62,17 @@ class SenCacheStats(io.ComfyNode):
         notes = [] if records else [Note("not_patched" if sink is None else "not_sampled")]
         text = "\n\n".join([*map(sentence, notes), *map(as_text, records)])
         image = as_image(draw_runs(records) if records else draw_nothing(text))
-        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
-        shown["sencache"] = [as_shown(record) for record in records]
-        shown["sencache_notes"] = [note.as_dict() for note in notes]
+        shown = {
+            "text": [text],
+            "sencache": [as_shown(record).plain() for record in records],
+            "sencache_notes": [note.as_dict() for note in notes],
+            "sencache_run": [
+                {
+                    "settings": settings_before(cls.hidden.prompt or {}, cls.hidden.unique_id),
+                    "thumbnail": thumbnail(model.model.latent_format, samples["samples"]),
+                }
+            ],
+        }
         return io.NodeOutput(samples, image, text, ui=shown)
 
 

@@ -7,27 +7,32 @@ from typing import Any
 
 import comfy.samplers
 import comfy.utils
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
+from ..caching.notes import Note
 from ..caching.sentences import sentence
 from ..calibration.estimator import Calibration
 from ..calibration.rounding import rounded
 from ..calibration.table import SensitivityTable, TableError
 from ..pictures.curves import draw_table
-from .calibrate_report import as_text, expectations
+from .automatic import own_identity
+from .calibrate_report import as_text, expected_gains, in_words
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases, as_image
 from .host.calibration import EVERY_STEP, SOME_STEPS, CalibrationRun, digest
-from .host.model_identity import fingerprint, loras_digest, readable_name, weights_digest
+from .host.model_identity import fingerprint, loras_digest, plain_name, readable_name, weights_digest
+from .host.queued_graph import model_of_executing_node
 from .host.table_sampling import describe
 from .host.wrappers import without_patch
 from .model_patch import Sensitivity
 from .panel.cost import cost_of
-from .panel.live import LiveCalibration
+from .panel.live import LiveCalibration, tell_measured
+from .refusals import NotedTableError
 from .tables import files as table_files
 
 logger = logging.getLogger(__name__)
 
+_NAMED: dict[str, str] = {}  # the tables named after their models, by what leads to the model
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
 
@@ -103,8 +108,9 @@ class SenCacheCalibrate(io.ComfyNode):
                 ),
                 io.String.Input(
                     "table_name",
-                    default="my model",
-                    tooltip="The table's file name in models/sencache; it is replaced.",
+                    default="",
+                    tooltip="The table's file name in models/sencache. Empty: named after the model. An "
+                    "earlier table of this model is replaced, one of another model never is.",
                 ),
                 io.Combo.Input(
                     "sensitivities",
@@ -135,14 +141,17 @@ class SenCacheCalibrate(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, table_name: str | None = "", **kwargs: Any) -> int:
         """Run again where the table that was saved is gone; else the inputs alone count."""
+        name = str(table_name or "").strip() or _NAMED.get(str(model_of_executing_node()), "")
         try:
-            return table_files.deletions(table_files.save_target(str(table_name)).path)
+            return table_files.deletions(table_files.save_target(name).path)
         except TableError:
             return 0
 
     @classmethod
     def validate_inputs(cls, table_name: str = "") -> bool | str:
         """Refuse a name that no file should have before anything is measured."""
+        if not str(table_name).strip():
+            return True
         try:
             table_files.save_target(str(table_name))
         except TableError as error:
@@ -171,17 +180,33 @@ class SenCacheCalibrate(io.ComfyNode):
         settings = (steps, sampler, scheduler, cfg, own_sampler, sensitivities)
         run = CalibrationRun(without_patch(model), positive, negative, latent, *settings)
         try:
-            target = table_files.save_target(table_name)
+            target = _target(run.model, table_name)
             table, text = _measure(run, samples, seed, target)
             table_files.save_finished(target, table)
+            tell_measured(target.name)
         except TableError as error:
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
         except OSError as error:  # its own text holds whole paths
             reason = error.strerror or type(error).__name__
             raise ValueError(f"{NODE}: the table {table_name!r} can't be saved: {reason}.") from error
         image = as_image(draw_table(table, table.metadata["model"]))
-        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), "text": [text]}
-        return io.NodeOutput(table, image, text, ui=shown)
+        return io.NodeOutput(table, image, text, ui={"text": [text]})
+
+
+def _target(model: Any, name: str) -> table_files.SaveTarget:
+    """Return where the table goes: by the typed name, else by the model's.
+
+    Raises TableError where a table of another model has the typed name.
+    """
+    identity = own_identity(model)
+    target = table_files.save_target(name if name.strip() else f"{plain_name(model)} {identity.weights[:8]}")
+    if not name.strip():
+        _NAMED[str(model_of_executing_node())] = target.name
+    held = table_files.held(target)
+    if held is not None and held.metadata.get("fingerprint") != identity.fingerprint:
+        values = {"name": target.name, "model": held.metadata.get("model", "")[:200]}
+        raise NotedTableError(Note("name_of_another", values))
+    return target
 
 
 def _metadata(run: CalibrationRun, seed: int, name: str) -> dict[str, str]:
@@ -217,15 +242,18 @@ def _measure(
     logger.info("SenCache: calibration. %s", sentence(cost_of(max(0, samples - resumed) * each)))
     about = {"samples": samples, "samples_done": resumed, "resumed": resumed, "table": target.name}
     live = LiveCalibration.begin(about, samples * each, min(resumed, samples) * each)
-    complete = False
+    held = table_files.held(target)
+    replaced = held is not None and dict(held.metadata) != metadata
+    complete, told = False, {}
     try:
         evaluations = _sample_all(run, calibration, samples, seed, target, live)
-        complete = True
+        table = rounded(calibration.finished)
+        gains = expected_gains(run, table)
+        complete, told = True, {"gains": gains, "replaced": replaced}
     finally:
         if live is not None:
-            live.finish(complete)
-    table = rounded(calibration.finished)
-    return table, as_text(table, target, evaluations, resumed) + "\n" + expectations(run, table)
+            live.finish(complete, **told)
+    return table, as_text(table, target, evaluations, resumed, replaced) + "\n" + in_words(gains, run)
 
 
 def _sample_all(

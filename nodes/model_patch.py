@@ -11,24 +11,28 @@ from comfy_api.latest import io
 from ..caching.config import SenCacheConfig
 from ..caching.notes import Note
 from ..calibration.files import naming
-from ..calibration.research_npz import FAMILY_KEY
 from ..calibration.table import SensitivityTable, TableError
-from .automatic import Automatic, Chosen
+from .automatic import Automatic, Chosen, of_this_model, own_identity
 from .host.accelerators import refuse_other_accelerator
 from .host.api import aliases
-from .host.model_identity import fingerprint, readable_name
+from .host.model_identity import readable_name
 from .host.queued_graph import model_of_executing_node
 from .host.source import TableSource
 from .host.table_sampling import number_of
 from .host.wrappers import NODE, Patch
-from .patch_inputs import DEFAULTS, advanced_inputs
+from .panel.live import tell_model
+from .patch_inputs import folded_inputs, main_inputs
 from .refusals import refusal
 from .tables import files as table_files
-from .tables.choice import AUTOMATIC, CONNECTED, MEASURED, Choice, embedded_choice, file_choice
+from .tables.choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
 from .tables.embedded import from_text
 from .tables.lookups import LOOKUPS
 
 NOT_CONNECTED = object()
+SEARCHED = (
+    "sencache", "speed", "speed up", "faster", "fast", "skip steps", "skip", "cache", "accelerate", "turbo",
+    "lightning", "lazy", "TeaCache", "EasyCache", "LazyCache", "MagCache", "FBCache",
+)  # fmt: skip
 Sensitivity = io.Custom("SENSITIVITY")
 
 
@@ -52,46 +56,11 @@ class SenCacheModelPatch(io.ComfyNode):
                     optional=True,
                     tooltip="A table straight from SenCache Calibrate; it wins over 'table'.",
                 ),
-                io.Combo.Input(
-                    "table",
-                    options=[AUTOMATIC, *table_files.names()],
-                    default=AUTOMATIC,
-                    tooltip="The model's sensitivity table. 'automatic' takes the one measured on this "
-                    "model, and lets the model's first run measure one.",
-                ),
-                io.Float.Input(
-                    "epsilon",
-                    default=DEFAULTS.epsilon,
-                    min=0.0,
-                    max=2.0,
-                    step=0.0005,  # the frontend keeps as many digits as this has
-                    round=0.0001,
-                    tooltip="Speed against fidelity: the error that the finished latent may have, as "
-                    "predicted. 0 changes nothing; up to 0.03 most clips look the same; more is faster. "
-                    "(Under the rules joint and paper: the predicted change of the network's output.)",
-                ),
-                io.Float.Input(
-                    "speed_up",
-                    default=DEFAULTS.speed_up,
-                    min=0.0,
-                    max=10.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="A wished speed-up in place of epsilon: 2 computes half of the steps, those that "
-                    "matter most. 0 goes by epsilon. Where epsilon or n is 0, nothing is reused all the "
-                    "same.",
-                ),
-                io.Int.Input(
-                    "n",
-                    default=DEFAULTS.max_reuse,
-                    min=0,
-                    max=31,
-                    tooltip="The most steps reused in a row before one is computed again. 0 turns reuse off.",
-                ),
-                *advanced_inputs(),
+                *main_inputs(),
+                *folded_inputs(),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The patched model, for the sampler.")],
-            **aliases("cache", "speed up", "accelerate", "TeaCache", "EasyCache", "MagCache"),
+            **aliases(*SEARCHED),
         )
 
     @classmethod
@@ -103,7 +72,8 @@ class SenCacheModelPatch(io.ComfyNode):
         """
         if "sensitivity" in kwargs or table is None:
             return ""
-        off = any(kwargs.get(name) in (0, 0.0) for name in ("epsilon", "n"))
+        off = bool(kwargs.get("exact")) or 0 in (kwargs.get("epsilon"), kwargs.get("n"))
+        off = off or kwargs.get("speed_up") == 1
         if table == AUTOMATIC and (off or str(kwargs.get("embedded_table") or "").strip()):
             return ""
         try:
@@ -139,8 +109,8 @@ class SenCacheModelPatch(io.ComfyNode):
         cls,
         model: Any,
         table: str,
-        epsilon: float,
         speed_up: float,
+        epsilon: float,
         n: int,
         rule: str,
         forecast: str,
@@ -153,6 +123,7 @@ class SenCacheModelPatch(io.ComfyNode):
         sensitivity: SensitivityTable | None = None,
         embedded_table: str = "",
         measure: bool = True,
+        exact: bool = False,
     ) -> io.NodeOutput:
         """Check everything before anything is patched; raises ValueError in one sentence."""
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
@@ -160,7 +131,7 @@ class SenCacheModelPatch(io.ComfyNode):
             config = SenCacheConfig(
                 rule=rule,
                 forecast=forecast,
-                epsilon=epsilon,
+                epsilon=0.0 if exact else epsilon,
                 speed_up=speed_up,
                 max_reuse=n,
                 start_percent=start_percent,
@@ -175,12 +146,11 @@ class SenCacheModelPatch(io.ComfyNode):
                     number_of(chosen.table, "cfg", 1.0, low=0.0)  # refused here, not by the sampler
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
+        tell_model(own_identity(model))
         if chosen is not None and not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)
-        used = {"table": "" if chosen is None else chosen.name}
-        used["source"] = MEASURED if chosen is None else chosen.source
         patch = Patch(config, source, () if chosen is None else tuple(_notes(chosen.table, rule)))
-        return io.NodeOutput(patch.apply(model), ui={"sencache": [used]})
+        return io.NodeOutput(patch.apply(model))
 
 
 def _source(
@@ -212,9 +182,7 @@ def _chosen(choice: Choice) -> tuple[TableSource, Choice]:
 
 
 def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> None:
-    measured, family = table.metadata.get("fingerprint"), table.metadata.get(FAMILY_KEY)
-    fits = family in type(model.model).__name__.lower() if family else measured == fingerprint(model)
-    if not fits:
+    if not of_this_model(model, table):
         other = table.metadata.get("model", "an unnamed model")
         raise ValueError(
             f"{NODE}: the table '{name}' was measured on {other}, and this model is {readable_name(model)}; "

@@ -3,10 +3,12 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { begin } from "./lib/ask.js";
+import { restoreByName } from "./lib/restore.js";
+import { followPrompts } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
-import { addCacheStatsPanel, tookStep } from "./panels/cache_stats.js";
-import { addCalibratePanel, tookNews } from "./panels/calibrate.js";
-import { addModelPatchPanel, offer, tookMeasured, watch } from "./panels/model_patch.js";
+import { addCacheStatsPanel, ended, refused, started, tookStep } from "./panels/cache_stats.js";
+import { addCalibratePanel, tookNews, watchCalibrations } from "./panels/calibrate.js";
+import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/model_patch.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
 const PANELS = {
@@ -15,23 +17,43 @@ const PANELS = {
   SenCacheCalibrate: addCalibratePanel,
 };
 
+/** @type {Record<string, (detail: any) => void>} by the event that the server sends */
+const HEARD = {
+  "sencache.run": (detail) => {
+    tookRun(detail);
+    tookStep(detail);
+  },
+  "sencache.measured": tookMeasured,
+  "sencache.model": tookModel,
+  "sencache.calibration": tookNews,
+  execution_start: started,
+  execution_success: ended,
+  execution_interrupted: ended,
+  execution_error: (detail) => {
+    failed(detail);
+    ended(detail);
+  },
+};
+
 app.registerExtension({
   name: "sencache.panels",
   /** ComfyUI waits for this, and makes its first node later. */
   async init() {
-    const { texts, presets } = await begin();
-    learn(texts);
-    offer(presets);
+    learn((await begin()).texts);
   },
   setup() {
-    api.addEventListener("sencache.run", (/** @type {CustomEvent} */ event) => tookStep(event.detail));
-    api.addEventListener("sencache.measured", (/** @type {CustomEvent} */ event) => tookMeasured(event.detail));
-    api.addEventListener("sencache.calibration", (/** @type {CustomEvent} */ event) => tookNews(event.detail));
+    for (const [name, take] of Object.entries(HEARD)) {
+      api.addEventListener(name, (/** @type {CustomEvent} */ event) => take(event.detail));
+    }
+    followPrompts(refused);
     watch();
+    watchCalibrations();
   },
   /** @param {GraphNode} node */
   nodeCreated(node) {
     const add = PANELS[node.comfyClass ?? ""];
-    if (add && typeof node.addDOMWidget === "function") add(node); // without it the nodes work, only unseen
+    if (!add) return;
+    restoreByName(node);
+    if (typeof node.addDOMWidget === "function") add(node); // without it the nodes work, only unseen
   },
 });

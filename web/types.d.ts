@@ -7,6 +7,7 @@ interface Widget {
   callback?: (value: any, ...rest: any[]) => void;
   hidden?: boolean;
   serialize?: boolean;
+  advanced?: boolean;
 }
 
 interface Link {
@@ -42,6 +43,8 @@ interface GraphNode {
   computeSize(...given: any[]): [number, number];
   setSize(size: [number, number]): void;
   setDirtyCanvas(foreground: boolean, background: boolean): void;
+  showAdvanced?: boolean;
+  configure?: (saved: any) => any;
   onExecuted?: (output: any) => void;
   onRemoved?: () => void;
 }
@@ -59,6 +62,7 @@ interface Graph {
 
 interface Window {
   app: any;
+  LiteGraph?: any;
 }
 
 declare module "*/scripts/app.js" {

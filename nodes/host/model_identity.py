@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 SAMPLED = 16  # weights, of which the first numbers are hashed
+_UNUSUAL = re.compile(r"[^A-Za-z0-9.()+-]+")
 _NOT_IDENTITY = {"dtype", "device", "operations"}
 
 
@@ -122,6 +124,12 @@ def file_name(model: Any) -> str:
     _, arguments, *_ = getattr(model, "cached_patcher_init", None) or (None, ())
     first = arguments[0] if arguments else ""
     return Path(first).name if isinstance(first, str) else ""
+
+
+def plain_name(model: Any) -> str:
+    """Return a name for a model's own files: its file's, else its class's."""
+    stem = Path(file_name(model)).stem or type(model.model.model_config).__name__
+    return _UNUSUAL.sub("_", stem).strip("_.")[:60] or "model"
 
 
 def readable_name(model: Any) -> str:

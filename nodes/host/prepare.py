@@ -31,7 +31,7 @@ class PreparedRun:
 
     `notes` are what a person should know of it, `measures` whether it measures what its `table` (None for a
     first run) has not yet, and `why_not` what keeps it from that, None where nothing does. `noiseless` is its
-    sampler if it was seen to add no noise.
+    sampler if it was seen to add no noise. With a `foreign` table, of another model, nothing is predicted.
     """
 
     policy: Policy
@@ -42,6 +42,7 @@ class PreparedRun:
     why_not: Obstacle | None = None
     table: SensitivityTable | None = None
     noiseless: bool = False
+    foreign: bool = False
 
     @property
     def before(self) -> tuple[Note, ...]:
@@ -74,7 +75,8 @@ def prepare(
     measures = source.measures and is_recorded(table) and lacks
     # a run that measures says in the end what it has measured, or why not
     notes = (*choice.notes, *remarks(config, policy, table, points, None if measures else False))
-    prepared = PreparedRun(policy, model_sampling, axis, notes, measures, why_not, table, noiseless)
+    about = (notes, measures, why_not, table, noiseless, choice.foreign)
+    prepared = PreparedRun(policy, model_sampling, axis, *about)
     return prepared, choice.name
 
 

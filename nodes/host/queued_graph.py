@@ -12,6 +12,7 @@ from comfy_execution.utils import get_executing_context
 
 STATS = "SenCacheStats"
 _PATCH = "SenCacheModelPatch"
+LONGEST_SETTING = 4000  # characters
 # What never carries a model; through anything else, such as a pipe of another pack, one may come.
 _WITHOUT_MODEL = {
     "LATENT", "IMAGE", "MASK", "CONDITIONING", "VAE", "CLIP", "SIGMAS", "NOISE", "SAMPLER", "INT", "FLOAT",
@@ -52,6 +53,21 @@ def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:
     if sampler not in prompt:
         return stats
     return [node for node in stats if sampler in (samplers_before(prompt, node) or ())]
+
+
+def settings_before(prompt: Mapping[str, Any], stats: str | None) -> dict[str, dict[str, Any]]:
+    """Return what is set in the nodes that lead to a Cache Stats node, by id and input: not what is linked.
+
+    Long texts (an embedded table) are left out.
+    """
+    if str(stats) not in prompt:
+        return {}
+    found = {}
+    for node in sorted(upstream(prompt, stats, "samples") | upstream(prompt, stats, "model")):
+        values = (prompt[node].get("inputs") or {}).items()
+        set_here = {name: value for name, value in values if isinstance(value, str | int | float | bool)}
+        found[node] = {name: value for name, value in set_here.items() if len(str(value)) <= LONGEST_SETTING}
+    return {node: values for node, values in found.items() if values}
 
 
 def samplers_before(prompt: Mapping[str, Any], stats: str | None) -> set[str] | None:

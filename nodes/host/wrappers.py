@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.patcher_extension
@@ -24,7 +24,7 @@ from .accelerators import refuse_other_accelerator
 from .branches import branch_keys, plain_options
 from .first_run import FirstRun
 from .measuring import Measuring
-from .prepare import prepare
+from .prepare import PreparedRun, prepare
 from .sampling import raw_output
 from .source import TableSource
 
@@ -71,12 +71,14 @@ class Patch:
 
     def apply(self, model: Any) -> Any:
         """Return a clone of a ModelPatcher with this patch in place of any earlier one."""
+        sink = model.get_attachment(KEY) or self.sink  # whoever holds the earlier patch sees these runs too
         patched = without_patch(model)
+        own = replace(self, sink=sink)
         for wrapper_type, wrapper in zip(
-            WRAPPER_TYPES, (self.outer_sample, self.predict_noise, self.calc_cond_batch), strict=True
+            WRAPPER_TYPES, (own.outer_sample, own.predict_noise, own.calc_cond_batch), strict=True
         ):
             patched.add_wrapper_with_key(wrapper_type, KEY, wrapper)
-        patched.set_attachments(KEY, self.sink)
+        patched.set_attachments(KEY, sink)
         return patched
 
     def outer_sample(
@@ -101,7 +103,8 @@ class Patch:
             self.config, self.source, prepared, guider, sampler, sigmas, noise, _mask(args, kwargs)
         )
         options = guider.model_options.setdefault("transformer_options", {})
-        live = LiveRun.begin(len(sigmas) - 1, prepared.before)
+        steps = len(sigmas) - 1
+        live = LiveRun.begin(steps, prepared.before)
         measuring = None if first_run is None else first_run.measuring
         options[KEY] = _HostRun(run, prepared.model_sampling, live, measuring)
         complete = False
@@ -113,7 +116,7 @@ class Patch:
             options.pop(KEY, None)
             evaluations = run.finish()
             measured = () if first_run is None else first_run.finish(complete, evaluations)
-            record = self._report(run, evaluations, complete, prepared.notes + measured, table_name)
+            record = self._report(run, evaluations, complete, prepared, table_name, measured, steps)
             if live is not None:
                 live.finish(record)
 
@@ -122,23 +125,28 @@ class Patch:
         run: SamplingRun,
         evaluations: tuple[Evaluation, ...],
         complete: bool,
-        notes: tuple[Note, ...],
+        prepared: PreparedRun,
         table_name: str,
+        measured: tuple[Note, ...],
+        steps: int,
     ) -> RunRecord:
         context = get_executing_context()
+        policy = run.policy
+        predicts = policy.planned is not None and not prepared.foreign
         record = RunRecord(
-            config=run.policy.config,
+            config=policy.config,
             evaluations=evaluations,
             complete=complete,
             node_id=None if context is None else str(context.node_id),
             prompt_id=None if context is None else str(context.prompt_id),
             table_name=table_name,
-            notes=self.notes + notes,
-            planned=run.policy.planned,
-            predicted_error=run.policy.predicted_error if run.policy.planned is not None else None,
+            notes=self.notes + prepared.notes + measured,
+            planned=policy.planned,
+            predicted_error=policy.predicted_error if predicts else None,
+            steps=steps,
         )
         self.sink.records.append(record)
-        logger.info("SenCache: %d of %d evaluations computed.", record.nfe, len(record.evaluations))
+        logger.info("SenCache: %d of %d steps computed.", record.nfe, len(record.evaluations))
         return record
 
     def predict_noise(self, executor: Any, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -11,14 +11,14 @@ from typing import Any
 from ...caching.notes import Note
 from ...caching.sentences import NotedError
 
-Work = Callable[[dict[str, Any]], dict[str, Any]]
+Work = Callable[[Any], Any]  # a question of its own kind, and its answer
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     work: Work
-    question: dict[str, Any]
-    answer: asyncio.Future[dict[str, Any]]
+    question: Any
+    answer: asyncio.Future[Any]
     gone: Callable[[], bool]
 
 
@@ -36,10 +36,10 @@ class Desk:
         self._working: asyncio.Task[None] | None = None
 
     async def ask(
-        self, work: Work, question: dict[str, Any], asker: str | None, gone: Callable[[], bool]
-    ) -> dict[str, Any]:
+        self, work: Work, question: Any, asker: str | None, gone: Callable[[], bool]
+    ) -> Any:
         """Return what `work` answers to a question, or raise what it raises; `gone` tells a lost asker."""
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         place = object() if asker is None else (work, asker)
         older = self._waiting.get(place)
         if older is not None:

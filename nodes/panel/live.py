@@ -6,7 +6,9 @@ Others hear only that there is a new table, without a word about which: their pl
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
@@ -16,12 +18,52 @@ from ...caching.notes import Note
 from ...caching.policy import Decision
 from ...caching.record import RunRecord
 from ..host.queued_graph import running, stats_after
+from ..tables.own import Identity
 from .shown import as_shown
+from .wire import (
+    CalibrationEvent,
+    Event,
+    MeasuredEvent,
+    ModelEvent,
+    NewsQuestion,
+    NewsTold,
+    NoteTold,
+    RunEvent,
+)  # fmt: skip
 
 RUN_EVENT = "sencache.run"
 MEASURED_EVENT = "sencache.measured"
+MODEL_EVENT = "sencache.model"
 CALIBRATION_EVENT = "sencache.calibration"
+MOST_NEWS = 64
 SECONDS_BETWEEN = 0.25  # often enough to look alive; drawing takes processor time where the model runs on it
+
+
+class News:
+    """The last event of each node, for pages that are loaded in the middle of a run or after it."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, str, str], Event] = OrderedDict()
+        self._lock = Lock()
+
+    def keep(self, name: str, event: Event) -> None:
+        """Keep an event in the place of the node's last one; those of older prompts go first."""
+        with self._lock:
+            self._held[name, event.workflow or "", event.node] = event
+            self._held.move_to_end((name, event.workflow or "", event.node))
+            while len(self._held) > MOST_NEWS:
+                self._held.popitem(last=False)
+
+    def of(self, question: NewsQuestion) -> NewsTold:
+        """Return the last news of a workflow's nodes: the runs of its latest prompt, and its calibrations."""
+        with self._lock:
+            mine = [event for (_, workflow, _), event in self._held.items() if workflow == question.workflow]
+        runs = [event for event in mine if isinstance(event, RunEvent)]
+        latest = [event for event in runs if event.prompt == runs[-1].prompt]
+        return NewsTold(runs=latest, calibrations=[one for one in mine if isinstance(one, CalibrationEvent)])
+
+
+NEWS = News()
 
 
 class Listener:
@@ -44,41 +86,50 @@ class Listener:
             return None
         return cls(server, str(context.prompt_id), str(context.node_id))
 
-    def send(self, event: str, data: dict[str, Any]) -> None:
+    def send(self, name: str, kind: type[Event], **data: Any) -> None:
         """Send one event; it only joins the server's queue here."""
-        about = {"workflow": self.workflow, "prompt": self.prompt_id, "node": self.node_id}
-        self._server.send_sync(event, {**about, **data}, self._client)
+        event = kind(workflow=self.workflow, prompt=self.prompt_id, node=self.node_id, **data)
+        NEWS.keep(name, event)
+        self._server.send_sync(name, event.plain(), self._client)
 
 
 def tell_measured(table: str) -> None:
     """Tell every browser that there is a new table, and the one that queued whose and which it is."""
     server, listener = getattr(PromptServer, "instance", None), Listener.find()
     if server is not None:
-        server.send_sync(MEASURED_EVENT, {})
+        server.send_sync(MEASURED_EVENT, MeasuredEvent().plain())
     if listener is not None:
-        listener.send(MEASURED_EVENT, {"table": table})
+        listener.send(MEASURED_EVENT, MeasuredEvent, table=table)
+
+
+def tell_model(model: Identity) -> None:
+    """Tell the browser that queued which model the executing Model Patch has."""
+    listener = Listener.find()
+    if listener is not None:
+        known = {"fingerprint": model.fingerprint, "weights": model.weights}
+        listener.send(MODEL_EVENT, ModelEvent, **known)
 
 
 class LiveRun:
-    """One sampling run as it goes on, for the Cache Stats nodes that wait for its sampler."""
+    """One sampling run as it goes on, for its page and the Cache Stats nodes that wait for its sampler."""
 
     def __init__(self, listener: Listener, stats: list[str], expected: int, notes: Sequence[Note]) -> None:
         self._listener = listener
-        self._about = {"stats": stats, "expected": expected, "notes": [note.as_dict() for note in notes]}
-        self._cells: list[list[Any]] = []
-        self._sent, self._last = 0, 0.0
+        told = [NoteTold(code=note.code, values=dict(note.values)) for note in notes]
+        self._about = {"stats": stats, "expected": expected, "notes": told}
+        self._cells: list[tuple[bool, float | None, str]] = []
+        self._last = 0.0
 
     @classmethod
     def begin(cls, expected: int, notes: Sequence[Note] = ()) -> LiveRun | None:
-        """Return the live view of a run of about `expected` evaluations, None where nobody would see it.
+        """Return the live view of a run of about `expected` evaluations, None where no page is open.
 
         `notes` are what a person should know while it runs.
         """
         listener = Listener.find()
-        stats = [] if listener is None else stats_after(listener.prompt, listener.node_id)
-        if listener is None or not stats:
+        if listener is None:
             return None
-        run = cls(listener, stats, expected, notes)
+        run = cls(listener, stats_after(listener.prompt, listener.node_id), expected, notes)
         run._send()
         return run
 
@@ -86,19 +137,17 @@ class LiveRun:
         """Take note of one more evaluation."""
         score = None if decision.score is None else float(f"{decision.score:.5g}")
         finite = score if score is not None and abs(score) < float("inf") else None
-        self._cells.append([decision.reuse, finite, decision.reason.value])
+        self._cells.append((decision.reuse, finite, decision.reason.value))
         if time.monotonic() - self._last >= SECONDS_BETWEEN:
             self._send()
 
     def _send(self) -> None:
         self._last = time.monotonic()
-        new = self._cells[self._sent :]
-        self._listener.send(RUN_EVENT, {**self._about, "from": self._sent, "cells": new})
-        self._sent = len(self._cells)
+        self._listener.send(RUN_EVENT, RunEvent, **self._about, cells=list(self._cells))
 
     def finish(self, record: RunRecord) -> None:
         """Send the whole run as it was in the end, with its summary."""
-        self._listener.send(RUN_EVENT, {**self._about, "summary": as_shown(record)})
+        self._listener.send(RUN_EVENT, RunEvent, **self._about, summary=as_shown(record))
 
 
 class LiveCalibration:
@@ -126,8 +175,9 @@ class LiveCalibration:
             return
         self._last = now
         measured = done - self._first
-        left = (now - self._began) / measured * max(0, self._total - done) if measured > 0 else None
-        self._tell("running", seconds_left=left)
+        each = (now - self._began) / measured if measured > 0 else None
+        left = None if each is None else each * max(0, self._total - done)
+        self._tell("running", seconds_left=left, seconds_each=each)
 
     def curves(self, samples: int, curves: Mapping[str, list[float] | None]) -> None:
         """Send the curves as measured so far; `samples` are finished."""
@@ -136,13 +186,13 @@ class LiveCalibration:
         self._about["curves"] = rounded
         self.advance(self._done, force=True)
 
-    def finish(self, complete: bool) -> None:
-        """Tell how it ended."""
-        self._tell("finished" if complete else "stopped")
+    def finish(self, complete: bool, **told: Any) -> None:
+        """Tell how it ended, with what is then known: the table's `gains`, and whether one was `replaced`."""
+        self._tell("finished" if complete else "stopped", **told)
 
     def _tell(self, state: str, **more: Any) -> None:
         data = {**self._about, "state": state, "done": self._done, "total": self._total, **more}
-        self._listener.send(CALIBRATION_EVENT, data)
+        self._listener.send(CALIBRATION_EVENT, CalibrationEvent, **data)
 
 
 def _inside(value: Any, *names: str) -> Any:

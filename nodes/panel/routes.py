@@ -24,8 +24,24 @@ from ..tables import files as table_files
 from ..tables.embedded import MAX_TEXT, condensed, from_text, name_of, to_text
 from .cost import expected_cost
 from .desk import Desk, Work
-from .preview import answer, load_named, presets
-from .question import QuestionError
+from .live import NEWS
+from .preview import answer, load_named
+from .wire import (
+    CostQuestion,
+    EmbedQuestion,
+    EmbedTold,
+    NewsQuestion,
+    PanelsTold,
+    PlanQuestion,
+    Problem,
+    Question,
+    QuestionError,
+    Refused,
+    SaveQuestion,
+    SaveTold,
+    Told,
+    read,
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -39,41 +55,37 @@ def add_routes(routes: web.RouteTableDef) -> None:
         return
     desk = Desk()
     routes.get("/sencache/panels")(_panels)
-    routes.post("/sencache/plan")(_post(desk, answer))
-    routes.post("/sencache/cost")(_post(desk, expected_cost))
-    routes.post("/sencache/embed")(_post(desk, embed))
-    routes.post("/sencache/save")(_post(desk, save_embedded))
+    routes.post("/sencache/plan")(_post(desk, PlanQuestion, answer))
+    routes.post("/sencache/cost")(_post(desk, CostQuestion, expected_cost))
+    routes.post("/sencache/embed")(_post(desk, EmbedQuestion, embed))
+    routes.post("/sencache/news")(_post(desk, NewsQuestion, NEWS.of))
+    routes.post("/sencache/save")(_post(desk, SaveQuestion, save_embedded))
 
 
 async def _panels(request: web.Request) -> web.Response:
-    """Answer what the panels need before they are built: every language's texts, and the presets.
+    """Answer what the panels need before they are built: every language's texts.
 
     ComfyUI's own /i18n has the texts too, but beside all those of every installed pack.
     """
-    return web.json_response({"texts": texts(), "presets": presets()})
+    spoken = {locale: {part: dict(one) for part, one in parts.items()} for locale, parts in texts().items()}
+    return web.json_response(PanelsTold(texts=spoken).plain())
 
 
-def embed(question: dict[str, Any]) -> dict[str, Any]:
+def embed(question: EmbedQuestion) -> EmbedTold:
     """Return a table file as text for the workflow."""
-    name = question.get("table")
-    if not isinstance(name, str):
-        raise QuestionError("table must be a name")
-    return {"text": to_text(load_named(name), Path(name).name)}
+    return EmbedTold(text=to_text(load_named(question.table), Path(question.table).name))
 
 
-def save_embedded(question: dict[str, Any]) -> dict[str, Any]:
+def save_embedded(question: SaveQuestion) -> SaveTold:
     """Write an embedded table into the user's folder; another table of that name is never replaced."""
-    text = question.get("text")
-    if not isinstance(text, str):
-        raise QuestionError("text must be a text")
-    table = from_text(text)
+    table = from_text(question.text)
     target = table_files.save_target(name_of(table))
     if target.path.exists():
         if _same(table, target):
-            return {"name": target.name, "there": True}
+            return SaveTold(name=target.name, there=True)
         raise NotedTableError(Note("table_exists", {"name": target.name}))
     tables.save(table, target.path)
-    return {"name": target.name, "there": False}
+    return SaveTold(name=target.name, there=False)
 
 
 def _same(table: SensitivityTable, target: table_files.SaveTarget) -> bool:
@@ -83,7 +95,7 @@ def _same(table: SensitivityTable, target: table_files.SaveTarget) -> bool:
         return False
 
 
-def _post(desk: Desk, work: Work) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _post(desk: Desk, kind: type[Question], work: Work) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
         if not same_origin(request.headers):
             return _refused(403, "this page may not ask that")
@@ -99,14 +111,23 @@ def _post(desk: Desk, work: Work) -> Callable[[web.Request], Awaitable[web.Respo
         asker = question.pop("asker", None)
         if asker is not None and not (isinstance(asker, str) and len(asker) <= MAX_ASKER):
             return _refused(400, "asker is not a short text")
-        return await _answered(desk, work, question, asker, lambda: request.transport is None)
+        try:
+            asked = read(kind, question)
+            found = await _answered(desk, work, asked, asker, lambda: request.transport is None)
+        except QuestionError as error:
+            return _refused(400, str(error))
+        return web.json_response(found.plain())
 
     return handler
 
 
 def _refused(status: int, why: str) -> web.Response:
     """Refuse a question that no panel asks."""
-    return web.json_response({"problem": problem(ValueError(why))}, status=status)
+    return web.json_response(_told(ValueError(why)).plain(), status=status)
+
+
+def _told(why: Note | Exception) -> Refused:
+    return Refused(problem=Problem(**problem(why)))
 
 
 async def _limited(request: web.Request) -> bytes | None:
@@ -120,19 +141,16 @@ async def _limited(request: web.Request) -> bytes | None:
 
 
 async def _answered(
-    desk: Desk, work: Work, question: dict[str, Any], asker: str | None, gone: Callable[[], bool]
-) -> web.Response:
+    desk: Desk, work: Work, question: Question, asker: str | None, gone: Callable[[], bool]
+) -> Told:
     """Answer a question. What a person can mend is a `problem` in an ordinary answer."""
     try:
-        found = await desk.ask(work, question, asker, gone)
-    except QuestionError as error:
-        return _refused(400, str(error))
+        return await desk.ask(work, question, asker, gone)
     except (TableError, NotedError) as error:
-        found = {"problem": problem(error)}
+        return _told(error)
     except OSError as error:  # its own text holds whole paths
         why = error.strerror or type(error).__name__
-        found = {"problem": problem(Note("disk_refused", {"why": why}))}
-    return web.json_response(found)
+        return _told(Note("disk_refused", {"why": why}))
 
 
 def same_origin(headers: Any) -> bool:

@@ -10,7 +10,8 @@ from ...calibration.table import SensitivityTable
 from ..host.prepare import run_points
 from ..host.sampler_response import named_response
 from ..host.table_sampling import sampling_of
-from .question import Sampling, sigmas_of, within
+from .question import sigmas_of
+from .wire import Sampling
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +41,8 @@ class ScheduleCache:
 
 def scheduled(table: SensitivityTable, sampling: Sampling) -> Schedule:
     """Place the run's evaluations as the sampler will."""
-    model_sampling = sampling_of(table, within(sampling.shift, 1e-3, 1e3, "shift"))
+    model_sampling = sampling_of(table, sampling.shift)
     sigmas, steps, scheduler = sigmas_of(model_sampling, sampling, table)
-    cfg = within(sampling.cfg, 0.0, 1e3, "cfg")
     response = named_response(sampling.sampler, sigmas, model_sampling)
-    points = run_points(table, model_sampling, sigmas, cfg, response)
+    points = run_points(table, model_sampling, sigmas, sampling.cfg, response)
     return Schedule(model_sampling, points, steps, scheduler, response.told)

@@ -17,17 +17,21 @@ from .own import SUBFOLDER, Identity, find
 _read = functools.lru_cache(8)(from_text)  # the panel asks at every move of its slider; tables never change
 
 AUTOMATIC = "automatic"
-CONNECTED, FILE, EMBEDDED, MEASURED = "connected", "file", "embedded", "measured"
+CONNECTED, FILE, EMBEDDED = "connected", "file", "embedded"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The table that is used, its name, where it comes from, and what a person should know about that."""
+    """The table that is used, its name, where it comes from, and what a person should know about that.
+
+    A `foreign` one is of another model, so that nothing can be predicted with it.
+    """
 
     table: SensitivityTable
     name: str
     source: str
     notes: tuple[Note, ...] = ()
+    foreign: bool = False
 
 
 def file_choice(name: str) -> Choice:

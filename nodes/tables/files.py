@@ -138,6 +138,13 @@ def save_target(name: str) -> SaveTarget:
     return SaveTarget(stem + EXTENSION, folder / (stem + EXTENSION), folder / (stem + PARTIAL))
 
 
+def held(target: SaveTarget) -> SensitivityTable | None:
+    """Load the table that a new one would replace, None where there is none that can be read."""
+    with contextlib.suppress(TableError, OSError):
+        return tables.load(target.path) if target.path.is_file() else None
+    return None
+
+
 def load_earlier(target: SaveTarget, metadata: Mapping[str, str]) -> SensitivityTable | None:
     """Load the samples that an earlier calibration of this name and the same settings has finished.
 

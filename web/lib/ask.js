@@ -22,13 +22,16 @@ export const ask = async (route, question, signal) => {
 };
 
 /** @param {any} answer one without what was asked for; says why */
-export const refused = (answer) => (answer?.problem ? told(answer.problem) : text("unreachable"));
+export const refusal = (answer) => (answer?.problem ? told(answer.problem) : text("unreachable"));
 
-/** Fetch what the panels need before they are built: every language's texts, and the presets. */
+/**
+ * Fetch what the panels need before they are built: every language's texts.
+ * @returns {Promise<Wire.PanelsTold>}
+ */
 export async function begin() {
   try {
     return await (await api.fetchApi("/sencache/panels")).json();
   } catch {
-    return { texts: {}, presets: {} };
+    return { texts: {} };
   }
 }

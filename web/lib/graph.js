@@ -119,38 +119,29 @@ export function widgetOf(node, name) {
 export const valueOf = (node, name) => widgetOf(node, name)?.value;
 
 /**
+ * Set widgets, those that stand for them elsewhere included.
  * @param {GraphNode} node
  * @param {Record<string, unknown>} values by widget
+ * @returns {string[]} the widgets that took another value: another node's own rounding decides there
  */
 export function setValues(node, values) {
+  const refused = [];
   for (const [name, value] of Object.entries(values)) {
     const widget = widgetOf(node, name);
-    if (!widget || widget.value === value) continue;
-    widget.value = value;
-    widget.callback?.(value);
+    if (widget && widget.value !== value) {
+      widget.value = value;
+      widget.callback?.(value);
+    }
+    if (!widget || Math.abs(widget.value - Number(value)) > 1e-9) refused.push(name);
   }
   node.setDirtyCanvas(true, true);
+  return refused;
 }
 
 /** Let ComfyUI take note of what was set: one step for Undo, and for saving. */
 export function capture() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
   (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
-}
-
-/**
- * Return the newest of what a map holds of a node, by workflow and the server's id ("7c3e/12:3").
- * @template T
- * @param {Map<string, T>} map
- * @param {GraphNode} node
- * @returns {T | undefined}
- */
-export function heldOf(map, node) {
-  const mine = (/** @type {string} */ key) => {
-    const [workflow, id] = key.split("/");
-    return workflow === String(root().id) && nodeAt(id) === node;
-  };
-  return [...map].filter(([key]) => mine(key)).pop()?.[1];
 }
 
 /**
@@ -185,5 +176,21 @@ export function* beforeModel(patch) {
     if (!isOff(node)) yield node;
     const slot = node.inputs?.findIndex((one) => one.type === "MODEL" || one.type === "*") ?? -1;
     node = origin(node, slot);
+  }
+}
+
+/**
+ * Yield a node and every node that leads to it.
+ * @param {GraphNode} node
+ * @returns {Generator<GraphNode>}
+ */
+export function* upstream(node) {
+  const seen = new Set([node]);
+  for (const one of seen) {
+    yield one;
+    for (const slot of one.inputs?.keys() ?? []) {
+      const from = origin(one, slot);
+      if (from) seen.add(from);
+    }
   }
 }

@@ -49,3 +49,10 @@ export function told({ code, values, text: english }) {
   const found = find("notes", code);
   return found ? filled(found, values) : english ?? code;
 }
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 60) return text("seconds", { n: seconds < 9.95 ? seconds.toFixed(1) : String(Math.round(seconds)) });
+  const whole = Math.round(seconds);
+  return text("minutes", { m: Math.floor(whole / 60), s: String(whole % 60).padStart(2, "0") });
+}

@@ -1,30 +1,7 @@
-// The panels' building blocks: elements, the strip of evaluations, and a place in a node.
+// The panels' building blocks: elements, and a place in a node.
 
-import { reason, text } from "./texts.js";
-
-const STYLE = `
-.sencache { contain: content; box-sizing: border-box; width: 100%; padding: 6px 8px; border-radius: 6px;
-  font: 12px/1.45 sans-serif; background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd);
-  overflow: hidden; user-select: text;
-  & > div > * + *, .strip + div { margin-top: 5px; }
-  .row { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
-  .row > input { flex: 1; min-width: 60px; accent-color: #3b8ce0; }
-  button { font: inherit; padding: 2px 8px; border-radius: 4px; cursor: pointer; color: inherit;
-    background: var(--comfy-menu-bg, #353535); border: 1px solid var(--border-color, #666); }
-  button:hover { border-color: currentColor; }
-  :focus-visible { outline: 2px solid #3b8ce0; outline-offset: 1px; }
-  &.off { opacity: 0.6; }
-  .strip { display: flex; align-items: flex-end; height: 20px; gap: 1px; }
-  .strip > i { flex: 1 1 0; min-width: 1px; max-width: 16px; height: 45%; border-radius: 1px;
-    background: var(--input-text, #ddd); opacity: 0.4; }
-  .strip > .c { height: 100%; background: #3b8ce0; opacity: 1; }
-  .strip > .e { background: none; border: 1px dotted; opacity: 0.3; height: 100%; box-sizing: border-box; }
-  .bar { height: 6px; border-radius: 3px; background: var(--border-color, #555); overflow: hidden; }
-  .bar > i { display: block; height: 100%; background: #3b8ce0; }
-  svg { display: block; width: 100%; height: 80px; }
-  polyline { fill: none; stroke: #3b8ce0; stroke-width: 2; vector-effect: non-scaling-stroke; }
-  .strong { font-weight: 600; }
-}`;
+import { addStyle } from "./style.js";
+import { text } from "./texts.js";
 
 /**
  * Make an element.
@@ -43,74 +20,42 @@ export function make(tag, set = {}, children = []) {
   return element;
 }
 
-/** @type {(name: string, onclick: () => void) => HTMLElement} */
+/** @type {(name: string, onclick: () => void) => HTMLButtonElement} */
 export const button = (name, onclick) =>
   make("button", { textContent: text(name), title: text(`${name}_tip`), onclick });
 
 /**
- * @typedef {{reuse: boolean, reason: string, score: number | null, missed?: number | null,
- *   expected?: number | null}} Cell
+ * Show or hide an element.
+ * @param {HTMLElement} element
+ * @param {boolean} visible
  */
-
-/**
- * Fill a strip: tall blue cells are computed, low ones reused, dotted ones still to come.
- * @param {HTMLElement} strip
- * @param {Cell[]} cells
- * @param {number} [expected]
- */
-export function fillStrip(strip, cells, expected = 0) {
-  const count = Math.max(cells.length, expected);
-  while (strip.children.length > count) strip.lastElementChild?.remove();
-  while (strip.children.length < count) strip.append(make("i"));
-  for (const [index, element] of [...strip.children].entries()) {
-    const cell = cells[index];
-    const name = !cell ? "e" : cell.reuse ? "r" : "c";
-    const title = cell ? hover(index, cell) : "";
-    if (element.className !== name) element.className = name;
-    if (element.getAttribute("title") !== title) element.setAttribute("title", title);
-  }
-  const nfe = cells.filter((cell) => !cell.reuse).length;
-  strip.setAttribute("role", "img");
-  strip.setAttribute("aria-label", text("strip", { nfe, total: cells.length }));
-}
-
-/**
- * @param {number} index
- * @param {Cell} cell
- */
-function hover(index, cell) {
-  const action = text(cell.reuse ? "reused" : "computed");
-  const said = text("cell", { n: index + 1, action, reason: reason(cell.reason) });
-  const more = cell.score == null ? [] : [text("score", { s: cell.score.toFixed(4) })];
-  const { missed, expected } = cell;
-  if (missed != null) more.push(text("forecast", { missed: missed.toFixed(4), expected: expected?.toFixed(4) }));
-  return more.length ? `${said} (${more.join("; ")})` : said;
-}
+export const show = (element, visible) => void (element.style.display = visible ? "" : "none");
 
 const LEAST_WIDTH = 310;
-const AROUND = 34; // the panel's padding and ComfyUI's margin around it, in pixels
+const AROUND = 26; // the panel's padding and ComfyUI's margin around it, in pixels
 
 /**
- * Put a panel under a node's widgets, in the classic canvas and in Nodes 2.0 alike.
+ * Put a panel into a node, in the classic canvas and in Nodes 2.0 alike.
  * @param {GraphNode} node
  * @param {HTMLElement} content
  * @param {number} least height in pixels
+ * @param {boolean} [first] above the node's widgets, not below
  */
-export function mount(node, content, least) {
-  if (!document.getElementById("sencache-style")) {
-    document.head.append(make("style", { id: "sencache-style", textContent: STYLE }));
-  }
+export function mount(node, content, least, first = false) {
+  addStyle();
   const panel = make("div", { className: "sencache" }, [content]);
   let height = least;
   const widget = node.addDOMWidget("sencache", "SENCACHE_PANEL", panel, {
     serialize: false,
     hideOnZoom: false,
+    hideInPanel: true, // ComfyUI's side panel would take it out of the node
     getMinHeight: () => height,
     getMaxHeight: () => height,
     getValue: () => "",
     setValue() {},
   });
   widget.serialize = false;
+  if (first) raise(node, widget);
   const compute = node.computeSize;
   node.computeSize = function (...given) {
     const size = compute.apply(this, given);
@@ -121,17 +66,33 @@ export function mount(node, content, least) {
     panel.addEventListener(event, keepFromCanvas, { passive: true });
   }
   const observer = new ResizeObserver(() => {
-    const wanted = Math.ceil(content.scrollHeight) + AROUND;
+    const wanted = Math.max(least, Math.ceil(content.scrollHeight) + AROUND);
     if (!content.isConnected || content.offsetWidth === 0 || Math.abs(wanted - height) < 2) return;
-    height = Math.max(least, wanted);
+    const fitted = Math.abs(node.size[1] - node.computeSize()[1]) < 4; // nobody made it larger
+    height = wanted;
     const [wide, high] = node.computeSize();
     const [width, tall] = node.size;
-    if (width < wide || tall < high) node.setSize([Math.max(width, wide), Math.max(tall, high)]);
+    if (width < wide || tall < high || fitted) node.setSize([Math.max(width, wide), fitted ? high : Math.max(tall, high)]);
     node.setDirtyCanvas(true, true);
   });
   observer.observe(content);
   chain(node, "onRemoved", () => observer.disconnect());
   return panel;
+}
+
+/**
+ * Put a widget before the others. ComfyUI saves values by their place among all widgets, and restores them by
+ * their place among those that are saved.
+ * @param {GraphNode} node
+ * @param {Widget} widget
+ */
+function raise(node, widget) {
+  const widgets = node.widgets ?? [];
+  widgets.splice(widgets.indexOf(widget), 1);
+  widgets.unshift(widget);
+  chain(node, "onSerialize", (saved) => {
+    if (saved.widgets_values) saved.widgets_values = widgets.filter((one) => one.serialize !== false).map((one) => one.value ?? null);
+  });
 }
 
 /** @param {any} event ComfyUI's own keys, such as Ctrl+Enter, go on to it */

@@ -1,72 +1,148 @@
 // The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
 
-import { everyNode, heldOf, root } from "../lib/graph.js";
-import { text, told, visible } from "../lib/texts.js";
-import { chain, fillStrip, make, mount } from "../lib/view.js";
+import { ask } from "../lib/ask.js";
+import { everyNode, nodeAt, root } from "../lib/graph.js";
+import { heldOf, isShown } from "../lib/runs.js";
+import { fillStrip } from "../lib/strip.js";
+import { duration, reason, text, told, visible } from "../lib/texts.js";
+import { chain, make, mount } from "../lib/view.js";
+import { History } from "./history.js";
 
 /**
- * @typedef {{cells: any[], expected: number, node: string, notes: any[], summary: any}} Run
+ * @typedef {{cells: Wire.Cell[], expected: number, node: string, notes: Wire.NoteTold[], summary: Wire.RunTold | null}} Run
+ * @typedef {{workflow?: string | null, prompt: string, runs: Map<string, Run>}} Prompt
  */
 
-/** @type {Map<string, {prompt: string, runs: Map<string, Run>}>} the last runs, by workflow and node */
+/** @type {Map<string, Prompt>} the last runs, by node, workflow and prompt */
 const kept = new Map();
 const MOST_KEPT = 64;
 
-/** @type {WeakMap<GraphNode, () => void>} */
+/** @type {WeakMap<GraphNode, CacheStatsPanel>} */
 const panels = new WeakMap();
 
-/** @returns {Run} */
-const begun = (node = "", expected = 0, /** @type {any[]} */ notes = []) => ({ cells: [], expected, node, notes, summary: null });
+/** @type {(node?: string, expected?: number, notes?: Wire.NoteTold[]) => Run} */
+const begun = (node = "", expected = 0, notes = []) => ({ cells: [], expected, node, notes, summary: null });
 
-/** @param {any} data what the server says of a run */
-export function tookStep(data) {
-  for (const id of data.stats) {
-    const key = `${data.workflow ?? root().id}/${id}`;
-    let held = kept.get(key);
-    if (!held || held.prompt !== data.prompt) held = { prompt: data.prompt, runs: new Map() };
+/** @returns {CacheStatsPanel[]} those of the workflow that is shown */
+const shownPanels = () => [...everyNode()].flatMap((node) => panels.get(node) ?? []);
+
+/** @param {Wire.RunEvent} news of a run */
+export function tookStep(news) {
+  keep(news);
+  for (const panel of shownPanels()) panel.show();
+}
+
+/** @param {Wire.RunEvent} news */
+function keep(news) {
+  for (const id of news.stats) {
+    const key = `${id}/${news.workflow}/${news.prompt}`;
+    const held = kept.get(key) ?? { workflow: news.workflow, prompt: news.prompt ?? "", runs: new Map() };
     kept.delete(key);
     kept.set(key, held);
-    let run = held.runs.get(data.node);
-    if (!run || data.from === 0) run = begun(data.node, data.expected, data.notes);
-    held.runs.set(data.node, run);
-    if (data.cells) {
-      const cells = data.cells.map((/** @type {any[]} */ [reuse, score, reason]) => ({ reuse, score, reason }));
-      run.cells.splice(data.from, Infinity, ...cells);
-    }
-    if (data.summary) finish(run, data.summary);
+    const run = begun(news.node, news.expected, news.notes);
+    held.runs.set(run.node, news.summary ? finish(run, news.summary) : run);
+    if (news.cells) run.cells = news.cells.map(([reuse, score, why]) => ({ reuse, score, reason: why }));
   }
   while (kept.size > MOST_KEPT) kept.delete(String(kept.keys().next().value));
-  for (const node of everyNode()) panels.get(node)?.();
 }
 
 /**
  * @param {Run} run
- * @param {any} summary
+ * @param {Wire.RunTold} summary
  */
 function finish(run, summary) {
   run.summary = summary;
-  run.cells = summary.steps.map((/** @type {any} */ step) => ({ ...step, reuse: step.action === "reuse" }));
+  run.cells = summary.steps.map((step) => ({ ...step, reuse: step.action === "reuse" }));
   run.expected = run.cells.length;
   return run;
 }
 
+let begins = ""; // the prompt that runs, or ran last
+
+/** @param {{prompt_id: string}} event of the host's: a prompt begins */
+export function started({ prompt_id }) {
+  begins = prompt_id;
+  for (const panel of shownPanels()) if (isShown({ prompt: prompt_id })) panel.wait(prompt_id);
+}
+
+/** @param {{prompt_id: string, exception_message?: string}} event of the host's: a prompt has ended */
+export function ended({ prompt_id, exception_message }) {
+  if (prompt_id !== begins) return;
+  for (const panel of shownPanels()) panel.missed(prompt_id, exception_message ? text("failed") : text("no_run"));
+}
+
+/** The host refused a prompt before anything ran. */
+export function refused() {
+  for (const panel of shownPanels()) panel.missed(panel.prompt, text("not_begun"));
+}
+
+class CacheStatsPanel {
+  /** @param {GraphNode} node */
+  constructor(node) {
+    this.node = node;
+    this.prompt = ""; // whose runs are shown
+    this.waits = false;
+    this.content = make("div", { attributes: { "aria-live": "polite" } }, [text("stats_wait")]);
+    this.history = new History(node);
+    mount(node, make("div", {}, [this.content, this.history.element]), 60);
+    chain(node, "onConfigure", () => setTimeout(() => void this.recall()));
+    chain(node, "onExecuted", (output) => this.executed(output ?? {}));
+    panels.set(node, this);
+  }
+
+  /** Show what is known of this node's runs, and ask for what this page has not heard. */
+  async recall() {
+    this.history.show();
+    if (heldOf(kept, this.node)) return this.show();
+    const answer = await ask("news", { workflow: String(root().id) });
+    for (const news of answer?.runs ?? []) keep(news);
+    this.show();
+  }
+
+  /** @param {string} prompt that may run the samplers before this node */
+  wait(prompt) {
+    this.prompt = prompt;
+    this.waits = true;
+    this.content.classList.add("quiet");
+  }
+
+  /**
+   * @param {string} prompt that has ended without a run for this node
+   * @param {string} why
+   */
+  missed(prompt, why) {
+    if (this.waits || prompt === this.prompt && why === text("not_begun")) this.content.replaceChildren(why);
+    this.waits = false;
+    this.content.classList.remove("quiet");
+  }
+
+  show() {
+    const held = heldOf(kept, this.node);
+    if (!held || this.waits && held.prompt !== this.prompt) return;
+    this.prompt = held.prompt;
+    this.waits = false;
+    this.content.classList.remove("quiet");
+    showRuns(this.content, [...held.runs.values()]);
+  }
+
+  /** @param {any} output of the node */
+  executed(output) {
+    /** @type {Wire.RunTold[]} */
+    const ran = output.sencache ?? [];
+    // ComfyUI hands this on to the node of that id in whichever workflow is shown.
+    const others = [...kept.values()].some((one) => one.prompt === ran[0]?.prompt && !isShown(one));
+    if (others) return;
+    this.waits = false;
+    this.content.classList.remove("quiet");
+    if (!ran.length) return this.content.replaceChildren(...(output.sencache_notes ?? []).map(told));
+    showRuns(this.content, ran.map((one) => finish(begun(String(one.node_id)), one)));
+    this.history.add(ran, output.sencache_run?.[0]);
+  }
+}
+
 /** @param {GraphNode} node */
 export function addCacheStatsPanel(node) {
-  const content = make("div", { attributes: { "aria-live": "polite" } }, [text("stats_wait")]);
-  mount(node, content, 60);
-  const show = () => {
-    const held = heldOf(kept, node);
-    if (held) showRuns(content, [...held.runs.values()]);
-  };
-  panels.set(node, show);
-  chain(node, "onConfigure", () => setTimeout(show));
-  chain(node, "onExecuted", (output) => {
-    const ran = output?.sencache ?? [];
-    // ComfyUI hands this on to the node of that id in whichever workflow is shown.
-    if ([...kept].some(([key, one]) => one.prompt === ran[0]?.prompt && !key.startsWith(`${root().id}/`))) return;
-    if (!ran.length) return content.replaceChildren(...(output?.sencache_notes ?? []).map(told));
-    showRuns(content, ran.map((/** @type {any} */ one) => finish(begun(String(one.node_id)), one)));
-  });
+  return new CacheStatsPanel(node);
 }
 
 /**
@@ -74,42 +150,53 @@ export function addCacheStatsPanel(node) {
  * @param {Run[]} runs
  */
 function showRuns(content, runs) {
+  if (!content.firstElementChild) content.replaceChildren();
   while (content.children.length > runs.length) content.lastElementChild?.remove();
-  if (!content.children.length) content.replaceChildren();
   for (const [index, run] of runs.entries()) {
     let part = content.children[index];
     if (!part) {
-      part = make("div", {}, [
-        make("div", { className: "strong" }), make("div", { className: "strip" }), make("div"),
-      ]);
+      part = make("div", {}, [make("div"), make("div", { className: "strip" }), make("div")]);
       content.append(part);
     }
     const [head, strip, foot] = /** @type {HTMLElement[]} */ ([...part.children]);
+    if (!head || !strip || !foot) continue;
     fillStrip(strip, run.cells, run.expected);
     strip.dataset.filled = String(run.cells.length);
-    const name = text("run", { node: run.node });
-    head.textContent = run.summary
-      ? `${name}: ${counts(run.summary)}`
-      : text("running", { run: name, done: run.cells.length, total: run.expected });
-    const said = run.summary ? [times(run.summary), ...run.summary.notes.map(told)] : run.notes.map(told);
+    const name = text("run", { node: nodeAt(run.node.split(".")[0] ?? "")?.title ?? run.node });
+    const { summary } = run;
+    const running = text("running", { run: name, done: run.cells.length, total: run.expected });
+    head.textContent = summary ? `${name}: ${counts(summary)}` : running;
+    head.className = `said ${summary?.reused ? summary.visibility ?? "" : ""}`;
+    const said = summary ? [times(summary), why(summary), ...summary.notes.map(told)] : run.notes.map(told);
     foot.replaceChildren(...said.filter(Boolean).map((line) => make("div", {}, [line])));
   }
 }
 
-/** @param {any} summary */
+/** @param {Wire.RunTold} summary */
 function counts(summary) {
-  const said = text("counts", {
+  const calls = summary.steps_asked === null || summary.steps_asked === summary.evaluations;
+  const said = text(calls ? "counts" : "counts_calls", {
     nfe: summary.nfe, total: summary.evaluations, reused: summary.reused, x: summary.speed_up.toFixed(2),
   });
   const looks = summary.reused && summary.visibility ? `${said} · ${visible(summary.visibility)}` : said;
   return summary.complete ? looks : `${said} (${text("stopped")})`;
 }
 
-/** @param {any} summary */
+/** @param {Wire.RunTold} summary */
 function times(summary) {
   if (!summary.reused) return "";
   return text("times", {
-    s: summary.seconds.toFixed(1), u: summary.seconds_uncached.toFixed(1),
-    x: summary.time_speed_up.toFixed(2), saved: summary.seconds_saved.toFixed(1),
+    s: duration(summary.seconds), u: duration(summary.seconds_uncached),
+    x: summary.time_speed_up.toFixed(2), saved: duration(summary.seconds_saved),
   });
+}
+
+/** @param {Wire.RunTold} summary */
+function why(summary) {
+  const computed = summary.steps.filter((step) => step.action === "compute").map((step) => step.reason);
+  /** @type {Map<string, number>} */
+  const counted = new Map();
+  for (const one of computed) counted.set(one, (counted.get(one) ?? 0) + 1);
+  const said = [...counted].sort((a, b) => b[1] - a[1]).map(([code, count]) => text("because", { why: reason(code), count }));
+  return said.length ? text("computed_because", { reasons: said.join(text("comma")) }) : "";
 }

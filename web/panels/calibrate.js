@@ -2,87 +2,159 @@
 
 import { app } from "../../../scripts/app.js";
 import { ask } from "../lib/ask.js";
-import {
-  alongModel, capture, everyNode, heldOf, nodeAt, originOf, root, setValues, valueOf,
-} from "../lib/graph.js";
-import { text, told } from "../lib/texts.js";
-import { button, chain, make, mount } from "../lib/view.js";
+import { alongModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, upstream, valueOf } from "../lib/graph.js";
+import { heldOf, isShown } from "../lib/runs.js";
+import { duration, text, told, visible } from "../lib/texts.js";
+import { button, chain, make, mount, show } from "../lib/view.js";
 
+const LOOK = 400; // ms between looks at the graph
 const [WIDTH, HEIGHT] = [300, 80];
 const PRESETS = {
   quick: { steps: 24, samples: 1, sensitivities: "some steps" },
   paper: { steps: 50, samples: 8, sensitivities: "every step" },
 };
 
-/** @type {Map<string, any>} the last news of each calibration, by workflow and node */
+/** @type {Map<string, Wire.CalibrationEvent>} the last news of each calibration, by node and workflow */
 const news = new Map();
-/** @type {WeakMap<GraphNode, (data: any) => void>} */
+/** @type {WeakMap<GraphNode, CalibratePanel>} */
 const panels = new WeakMap();
 
-/** @param {any} data what the server says of a calibration */
-export function tookNews(data) {
-  const key = `${data.workflow ?? root().id}/${data.node}`;
-  news.set(key, { ...news.get(key), ...data });
-  if (data.workflow && data.workflow !== root().id) return;
-  const node = nodeAt(data.node);
-  if (node) panels.get(node)?.(news.get(key));
+/** @param {Wire.CalibrationEvent} told_ what the server says of a calibration */
+export function tookNews(told_) {
+  const key = `${told_.node}/${told_.workflow}`;
+  const { curves } = news.get(key) ?? {};
+  news.set(key, { ...told_, curves: told_.curves ?? curves });
+  const node = isShown(told_) ? nodeAt(told_.node ?? "") : null;
+  if (node) panels.get(node)?.show(/** @type {Wire.CalibrationEvent} */ (news.get(key)));
+}
+
+class CalibratePanel {
+  /** @param {GraphNode} node */
+  constructor(node) {
+    this.node = node;
+    this.bar = make("i");
+    this.line = make("div", { className: "strong", textContent: text("calibrate_wait") });
+    this.progress = make("div", { className: "bar", attributes: { role: "progressbar" } }, [this.bar]);
+    this.curves = make("div", { title: text("curves") });
+    this.words = make("div", { attributes: { "aria-live": "polite" } });
+    this.gains = make("div");
+    this.buttons = make("div", { className: "row" });
+    this.cost = make("div");
+    this.priced = "";
+    /** @type {Wire.CalibrationEvent | undefined} */
+    this.last = undefined;
+    const choices = Object.entries(PRESETS).map(([name, values]) =>
+      button(name, () => {
+        setValues(node, values);
+        capture();
+      }),
+    );
+    show(this.progress, false);
+    const row = make("div", { className: "row" }, choices);
+    const parts = [row, this.cost, this.line, this.progress, this.curves, this.gains, this.words, this.buttons];
+    mount(node, make("div", {}, parts), 60);
+    panels.set(node, this);
+    chain(node, "onConfigure", () => setTimeout(() => void this.recall()));
+    this.look();
+  }
+
+  /** Show what is known of this node's last calibration, and ask for what this page has not heard. */
+  async recall() {
+    if (!heldOf(news, this.node)) {
+      const answer = await ask("news", { workflow: String(root().id) });
+      for (const one of answer?.calibrations ?? []) news.set(`${one.node}/${one.workflow}`, one);
+    }
+    const last = heldOf(news, this.node);
+    if (last) this.show(last);
+  }
+
+  /** @param {Wire.CalibrationEvent} data */
+  show(data) {
+    this.last = data;
+    const share = data.total ? (100 * data.done) / data.total : 0;
+    show(this.progress, data.state === "running");
+    this.bar.style.width = `${share}%`;
+    this.progress.setAttribute("aria-valuenow", String(Math.round(share)));
+    this.line.textContent = headline(data);
+    this.words.textContent = explained(data);
+    if (data.curves) this.curves.innerHTML = drawn(data.curves);
+    const finished = data.state === "finished" && data.table;
+    if (finished && data.prompt !== this.node.properties.sencache_measured?.prompt) {
+      this.node.properties.sencache_measured = { prompt: data.prompt, of: behind(this.node) };
+    }
+    const gains = data.gains ?? [];
+    this.gains.replaceChildren(...(finished ? gains.map(gained) : []));
+    const use = () => void select(this.node, data.table).then((said) => (this.words.textContent = said));
+    this.buttons.replaceChildren(...(finished ? [make("button", { textContent: text("select"), onclick: use })] : []));
+    this.priced = "";
+    this.look();
+  }
+
+  /** Say what the next run costs, as long as it would measure. */
+  look() {
+    const measured = this.node.properties.sencache_measured;
+    const again = measured ? measured.of !== behind(this.node) : null;
+    const state = JSON.stringify([again, costQuestion(this.node), this.last?.seconds_each]);
+    if (state === this.priced) return;
+    this.priced = state;
+    if (again === false) return this.cost.replaceChildren(text("measured_already"));
+    void this.price(again === true);
+  }
+
+  /** @param {boolean} again */
+  async price(again) {
+    /** @type {Wire.CostTold | undefined} */
+    const answer = await ask("cost", costQuestion(this.node));
+    if (!answer?.code) return;
+    const each = this.last?.seconds_each;
+    const takes = each ? text("takes_about", { t: duration(each * answer.evaluations) }) : "";
+    this.cost.className = again ? "said details_change" : "";
+    this.cost.textContent = [again ? text("measures_again") : "", told(answer), takes].filter(Boolean).join(" ");
+  }
 }
 
 /** @param {GraphNode} node */
 export function addCalibratePanel(node) {
-  const bar = make("i");
-  const line = make("div", { className: "strong", textContent: text("calibrate_wait") });
-  const progress = make("div", { className: "bar", attributes: { role: "progressbar" } }, [bar]);
-  const curves = make("div", { title: text("curves") });
-  const words = make("div", { attributes: { "aria-live": "polite" } });
-  const buttons = make("div", { className: "row" });
-  const cost = make("div");
-  const choices = Object.entries(PRESETS).map(([name, values]) =>
-    button(name, () => {
-      setValues(node, values);
-      capture();
-    }),
-  );
-  progress.style.display = "none";
-  const row = make("div", { className: "row" }, choices);
-  mount(node, make("div", {}, [row, cost, line, progress, curves, words, buttons]), 60);
-  const price = () => void priced(node).then((said) => (cost.textContent = said));
-  for (const widget of node.widgets ?? []) chain(widget, "callback", price);
-  setTimeout(price);
-  const show = (/** @type {any} */ data) => {
-    const share = data.total ? (100 * data.done) / data.total : 0;
-    progress.style.display = data.state === "running" ? "" : "none";
-    bar.style.width = `${share}%`;
-    progress.setAttribute("aria-valuenow", String(Math.round(share)));
-    line.textContent = headline(data);
-    words.textContent = explained(data);
-    if (data.curves) curves.innerHTML = drawn(data.curves);
-    const finished = data.state === "finished" && data.table;
-    const use = () => void select(node, data.table).then((said) => (words.textContent = said));
-    buttons.replaceChildren(...(finished ? [make("button", { textContent: text("select"), onclick: use })] : []));
-  };
-  panels.set(node, show);
-  chain(node, "onConnectionsChange", () => setTimeout(price));
-  chain(node, "onConfigure", () =>
-    setTimeout(() => {
-      price();
-      const last = heldOf(news, node);
-      if (last) show(last);
-    }),
-  );
+  return new CalibratePanel(node);
 }
 
-/** @param {GraphNode} node says what its settings cost, beside one of the artist's own videos */
-async function priced(node) {
+/** @param {GraphNode} node asks what its settings cost, beside one of the artist's own videos */
+function costQuestion(node) {
   const source = originOf(node, "model");
   const sampler = source && [...alongModel(source)].find((one) => one !== node && valueOf(one, "sampler_name"));
   const names = ["steps", "samples", "sensitivities"];
   const asked = Object.fromEntries(names.map((name) => [name, valueOf(node, name)]));
-  const answer = await ask("cost", { ...asked, video_steps: (sampler && valueOf(sampler, "steps")) ?? null });
-  return answer?.code ? told(answer) : "";
+  return { ...asked, video_steps: (sampler && valueOf(sampler, "steps")) ?? null };
 }
 
-/** @param {any} data */
+/**
+ * Name everything that a node's result depends on, as it is set now.
+ * @param {GraphNode} node
+ */
+function behind(node) {
+  const told_ = [...upstream(node)].map((one) => [
+    one.comfyClass, isOff(one), ...(one.widgets ?? []).map(({ name, serialize }) => (serialize === false ? 0 : valueOf(one, name) ?? 0)),
+  ]);
+  let hash = 5381;
+  for (const letter of JSON.stringify(told_)) hash = (hash * 33 + letter.charCodeAt(0)) | 0;
+  return hash;
+}
+
+/** @param {Wire.Offer} offer */
+function gained(offer) {
+  const looks = offer.visibility ? visible(offer.visibility) : "";
+  const line = text("gained", { x: offer.target, nfe: offer.nfe });
+  return make("div", {}, [make("i", { className: `looks ${offer.visibility ?? ""}` }), looks ? `${line} · ${looks}` : line]);
+}
+
+/** Look at the graph from time to time. */
+export function watchCalibrations() {
+  window.setInterval(() => {
+    for (const node of document.hidden ? [] : everyNode()) panels.get(node)?.look();
+  }, LOOK);
+}
+
+/** @param {Wire.CalibrationEvent} data */
 function headline(data) {
   if (data.state === "finished") return text("finished", { name: data.table });
   if (data.state === "stopped") {
@@ -90,13 +162,13 @@ function headline(data) {
   }
   const now = text("measuring", { now: Math.min(data.samples, data.samples_done + 1), samples: data.samples });
   if (data.seconds_left == null) return now;
-  const [m, s] = [Math.floor(data.seconds_left / 60), Math.floor(data.seconds_left % 60)];
-  return `${now} · ${text("left", { t: `${m}:${String(s).padStart(2, "0")}` })}`;
+  return `${now} · ${text("left", { t: duration(data.seconds_left) })}`;
 }
 
-/** @param {any} data */
+/** @param {Wire.CalibrationEvent} data */
 function explained(data) {
   const said = data.resumed ? [text("resumed", { n: data.resumed })] : [];
+  if (data.replaced) said.push(text("replaced"));
   if (data.state === "running") said.push(text("cancel"));
   return said.join(" ");
 }

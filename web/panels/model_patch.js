@@ -1,26 +1,26 @@
-// The panel under SenCache Model Patch: what a run will do, before it is paid for.
+// The panel in SenCache Model Patch: the speed, and what a run will do before it is paid for.
 
-import { app } from "../../../scripts/app.js";
-import { ask, refused } from "../lib/ask.js";
-import {
-  alongModel, beforeModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, valueOf, widgetOf,
-} from "../lib/graph.js";
-import { text, told, visible } from "../lib/texts.js";
-import { button, chain, fillStrip, make, mount } from "../lib/view.js";
+import { ask, refusal } from "../lib/ask.js";
+import { alongModel, capture, everyNode, isOff, nodeAt, originOf, setValues, valueOf } from "../lib/graph.js";
+import { isShown, noteSeconds, secondsOf } from "../lib/runs.js";
+import { AUTOMATIC, connectedTo, loaderOf, samplerOf, samplingOf, tablesOf } from "../lib/sampling.js";
+import { fillStrip } from "../lib/strip.js";
+import { duration, text, told, visible } from "../lib/texts.js";
+import { button, chain, make, mount, show } from "../lib/view.js";
+import { EmbeddedTable } from "./embedded.js";
+import { foldAdvanced } from "./fold.js";
+import { Knob } from "./knob.js";
 
 const PAUSE = 20; // ms without a change before the server is asked
 const REST = 500; // ms after which a moved slider counts as let go
 const LOOK = 400; // ms between looks at the graph: undo, paste and other nodes tell nobody
-const AUTOMATIC = "automatic";
+const AGE = 5000; // ms after which an answer is asked for again: files come and go without a word
+const MUTED = 2;
+const TITLE = "SenCache Model Patch"; // every refusal of the node begins with it
+const USUAL = { epsilon: 0.03, n: 30 };
 const PAGE = Math.random().toString(36).slice(2); // tells this page's panels from another page's
 
 let made = 0; // panels, of this page
-
-/** @type {Record<string, Record<string, unknown>>} the settings of each, by the name of its text */
-let presets = {};
-
-/** @param {typeof presets} given from the server, before the first panel */
-export const offer = (given) => void (presets = given);
 
 /** @type {WeakMap<GraphNode, ModelPatchPanel>} */
 const panels = new WeakMap();
@@ -31,66 +31,71 @@ class ModelPatchPanel {
     this.node = node;
     this.asker = `${PAGE}/${made++}`; // the newest question of each counts
     this.asked = "";
+    this.askedAt = 0;
     /** @type {any} the server's answer: undefined before the first, null for none */
     this.plan = undefined;
-    /** @type {number | null} the speed-up that the slider wishes for, until its epsilon is known */
-    this.wish = null;
+    this.failure = ""; // why the last run was refused, until something changes
+    this.failedFor = "";
     /** @type {AbortController | null} */
     this.request = null;
     this.timer = 0;
     this.dragged = 0; // while the slider is moved: one step for Undo
-    this.off = false; // muted or bypassed
-    this.shown = ""; // what the buttons stand for
-    const choices = Object.entries(presets).map(([name, settings]) => button(name, () => this.set(settings)));
-    this.slider = make("input", {
-      type: "range", min: "1", max: "6", step: "0.1", value: "1", title: text("speed_tip"),
-      oninput: () => this.wished(), onpointerup: () => this.slider.blur(), // the keys are ComfyUI's again
-    });
-    this.sliderText = make("span", { className: "strong" });
-    const speed = make("label", { className: "row", title: text("speed_tip") }, [
-      text("speed"), this.slider, this.sliderText,
-    ]);
-    this.line = make("div", { className: "strong", attributes: { "aria-live": "polite" } });
+    this.mode = node.mode;
+    this.knob = new Knob((speed, letGo) => this.chooseSpeed(speed, letGo));
+    this.line = make("div", { className: "said", attributes: { "aria-live": "polite" } });
     this.strip = make("div", { className: "strip" });
-    this.about = make("div");
-    this.buttons = make("div", { className: "row" });
-    const row = make("div", { className: "row" }, choices);
-    const parts = [row, speed, this.line, this.strip, this.about, this.buttons];
+    this.notes = make("div");
+    this.about = make("div", { className: "quiet" });
+    this.release = button("use_speed", () => this.chooseSpeed(this.target() || 2, true));
+    this.embedded = new EmbeddedTable(node, (values) => this.set(values));
+    const fold = foldAdvanced(node);
+    const buttons = make("div", { className: "row" }, [this.release, this.embedded.element, ...fold]);
+    const parts = [this.knob.element, this.line, this.strip, this.knob.table, this.notes, this.about, buttons];
     for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
-    this.panel = mount(node, make("div", {}, parts), 150);
-    const embedded = node.widgets?.find((widget) => widget.name === "embedded_table");
-    if (embedded) {
-      embedded.hidden = true; // nobody edits it; the buttons below stand for it
-      embedded.options = { ...embedded.options, hidden: true };
-    }
-    // Left out of an API prompt, 0.33 gives it what a node of this id held before: another's table.
-    let known = false;
-    chain(node, "onConfigure", () => (known = true));
-    chain(node, "onAdded", () => {
-      if (embedded && !known) embedded.value = "";
-    });
-    chain(node, "onExecuted", (output) => this.executed(output?.sencache?.[0]));
+    this.panel = mount(node, make("div", {}, parts), 130, true);
+    this.forgetOthersTable();
     panels.set(node, this);
     this.look();
   }
 
-  /** @param {Record<string, unknown>} values */
-  set(values) {
-    this.wish = null;
-    setValues(this.node, values);
-    if (!this.dragged) capture();
-    this.changed();
+  /** Left out of an API prompt, 0.33 gives `embedded_table` what a node of this id held before: another's. */
+  forgetOthersTable() {
+    const embedded = this.node.widgets?.find((widget) => widget.name === "embedded_table");
+    let known = false;
+    chain(this.node, "onConfigure", () => (known = true));
+    chain(this.node, "onAdded", () => {
+      if (embedded && !known) embedded.value = "";
+    });
   }
 
-  wished() {
+  /** @returns {number} the speed that is asked for; 0 where the allowed error decides */
+  target() {
+    return Number(valueOf(this.node, "speed_up") ?? 0);
+  }
+
+  /**
+   * Ask for a speed. What keeps every step computed gives way: who moves the slider wants to be faster.
+   * @param {number} speed
+   * @param {boolean} letGo
+   */
+  chooseSpeed(speed, letGo) {
+    /** @type {Record<string, unknown>} */
+    const values = { speed_up: speed };
+    for (const [name, usual] of Object.entries(USUAL)) if (valueOf(this.node, name) === 0) values[name] = usual;
     clearTimeout(this.dragged);
     this.dragged = window.setTimeout(() => {
       this.dragged = 0;
       capture();
-    }, REST);
-    this.wish = Number(this.slider.value);
-    this.sliderText.textContent = `${this.wish.toFixed(1)}×`;
+    }, letGo ? 0 : REST);
+    this.set(values);
+  }
+
+  /** @param {Record<string, unknown>} values */
+  set(values) {
+    const refused = setValues(this.node, values);
+    if (!this.dragged) capture();
     this.changed();
+    if (refused.includes("speed_up")) this.say(text("rounded"), "bad");
   }
 
   changed() {
@@ -100,176 +105,142 @@ class ModelPatchPanel {
 
   look() {
     const question = JSON.stringify(this.question());
-    const off = isOff(this.node);
-    if (off !== this.off) {
-      this.off = off;
-      this.panel.classList.toggle("off", off);
+    if (this.node.mode !== this.mode) {
+      this.mode = this.node.mode;
       this.show();
     }
-    if (question === this.asked) return;
+    if (this.failure && this.failedFor !== question) {
+      this.failure = "";
+      this.show();
+    }
+    if (question === this.asked && Date.now() - this.askedAt < AGE) return;
     this.asked = question;
+    this.askedAt = Date.now();
     void this.askFor(question);
   }
 
   question() {
-    const names = (this.node.widgets ?? []).map(({ name }) => name).filter((name) => name !== "embedded_table");
-    const settings = Object.fromEntries(names.map((name) => [name, valueOf(this.node, name)]));
-    const source = originOf(this.node, "sensitivity");
-    const connected = source && !isOff(source) ? source : null;
+    const hidden = ["embedded_table", "sencache"];
+    const names = (this.node.widgets ?? []).map(({ name }) => name).filter((name) => !hidden.includes(name));
+    const settings = Object.fromEntries(names.map((name) => [name, valueOf(this.node, name) ?? null]));
+    const connected = connectedTo(this.node);
     const embedded = connected ? "" : String(valueOf(this.node, "embedded_table") ?? "");
-    const { asker, wish } = this;
-    return { asker, settings, wish, sampling: this.sampling(), tables: this.tables(connected), embedded };
-  }
-
-  /** @param {GraphNode | null} connected */
-  tables(connected) {
-    if (connected) return [AUTOMATIC, tableFile(valueOf(connected, "table_name"))].filter(Boolean);
-    const chosen = String(valueOf(this.node, "table") ?? AUTOMATIC);
-    if (chosen !== AUTOMATIC) return [chosen];
-    const found = [chosen, this.node.properties.sencache_table];
-    for (const node of beforeModel(this.node)) {
-      for (const name of ["unet_name", "ckpt_name", "model_name"]) found.push(tableFile(valueOf(node, name)));
-    }
-    return found.filter(Boolean).slice(0, 8);
-  }
-
-  /** What the graph says of the sampling; what it does not say, the table answers. */
-  sampling() {
-    /** @type {Record<string, any>} */
-    const said = {};
-    const take = (/** @type {GraphNode} */ node, /** @type {string} */ name, as = name) => {
-      const value = valueOf(node, name);
-      if (value !== undefined && said[as] === undefined) said[as] = value;
+    const known = this.node.properties.sencache_model;
+    const model = known?.loader === loaderOf(this.node) ? { fingerprint: known.fingerprint, weights: known.weights } : null;
+    return {
+      asker: this.asker, settings, sampling: samplingOf(this.node), tables: tablesOf(this.node, connected), embedded, model,
     };
-    for (const node of [...alongModel(this.node), ...this.schedulers()]) {
-      if (said.steps === undefined) {
-        for (const name of ["steps", "scheduler", "denoise"]) take(node, name);
-        take(node, "start_at_step", "start");
-        take(node, "end_at_step", "end");
-        take(node, "return_with_leftover_noise", "leftover_noise");
-      }
-      take(node, "sampler_name", "sampler");
-      take(node, "cfg");
-      const sigmas = originOf(node, "sigmas");
-      if (sigmas) said.sigmas ??= sigmas.comfyClass;
-    }
-    for (const node of [...alongModel(this.node), ...beforeModel(this.node)]) {
-      if (/^ModelSampling(SD3|AuraFlow)$/.test(node.comfyClass ?? "")) take(node, "shift");
-    }
-    return said;
-  }
-
-  /** Yield the nodes that give the samplers after this node their sigmas. */
-  *schedulers() {
-    for (const node of alongModel(this.node)) {
-      for (const name of ["sigmas", "sampler"]) {
-        const from = originOf(node, name);
-        if (from) yield from;
-      }
-    }
   }
 
   /** @param {string} question */
   async askFor(question) {
     this.request?.abort();
     const request = (this.request = new AbortController());
-    const wish = this.wish;
     const answer = await ask("plan", JSON.parse(question), request.signal);
     if (request.signal.aborted || answer?.problem?.code === "superseded") return;
-    this.plan = answer;
     if (!answer) this.asked = ""; // asked again at the next look
-    if (answer?.chosen && wish === this.wish) {
-      this.set(answer.chosen);
-      this.asked = JSON.stringify(this.question()); // that is what was answered
-    }
+    if (JSON.stringify(answer) === JSON.stringify(this.plan)) return;
+    this.plan = answer;
     this.show();
   }
 
-  show() {
-    const { plan } = this;
-    const known = plan?.cells;
-    if (plan === undefined) return;
-    this.strip.style.display = known ? "" : "none";
-    if (!known) {
-      this.line.textContent = refused(plan);
-      this.about.textContent = "";
-    } else {
-      const faster = text("faster", { x: plan.speed_up.toFixed(1) });
-      const parts = [text("expected", { nfe: plan.nfe, total: plan.evaluations }), faster];
-      if (plan.predicted_error != null) {
-        parts.push(text("error", { e: plan.predicted_error.toFixed(4) }), visible(plan.visibility));
-      }
-      this.line.textContent = parts.join(" · ");
-      fillStrip(this.strip, plan.cells);
-      this.about.textContent = this.remarks(plan).join(" · ");
-      if (this.wish === null) {
-        this.slider.value = String(plan.speed_up);
-        this.sliderText.textContent = `${plan.speed_up.toFixed(1)}×`;
-      }
-    }
-    this.panel.setAttribute("data-nfe", known ? plan.nfe : "");
-    this.showButtons();
+  /**
+   * @param {string} said
+   * @param {string} [looks] what the line's colour stands for
+   */
+  say(said, looks = "") {
+    if (this.line.textContent !== said) this.line.textContent = said;
+    this.line.className = `said ${looks}`;
   }
 
-  /** @param {any} plan */
-  remarks(plan) {
-    const said = [text("plan_of", { table: plan.table.name, steps: plan.steps, scheduler: plan.scheduler })];
+  show() {
+    if (this.plan === undefined) return;
+    const plan = this.plan?.cells && !this.failure ? /** @type {Wire.PlanTold} */ (this.plan) : null;
+    const target = this.target();
+    const follows = plan ? plan.governs !== "speed" : target === 0;
+    this.knob.point(target > 0 ? target : plan?.speed_up ?? 1, follows);
+    this.knob.paint(plan, target, (nfe) => this.seconds(nfe));
+    this.panel.classList.toggle("off", isOff(this.node) || plan?.governs === "exact");
+    this.panel.setAttribute("data-nfe", plan ? String(plan.nfe) : "");
+    show(this.release, plan !== null && (plan.governs === "epsilon" || plan.governs === "off"));
+    show(this.strip, plan !== null);
+    if (plan) fillStrip(this.strip, plan.cells);
+    const [said, looks] = this.headline(plan);
+    this.say(said, looks);
+    const notes = plan ? plan.notes.map(told) : this.unplanned();
+    this.notes.replaceChildren(...notes.map((line) => make("div", { textContent: line })));
+    this.about.textContent = plan ? this.described(plan) : "";
+    this.embedded.show(plan?.table?.name);
+  }
+
+  /**
+   * @param {Wire.PlanTold | null} plan
+   * @returns {[string, string]} what the run will do, and what its colour stands for
+   */
+  headline(plan) {
+    if (this.node.mode === MUTED) return [text("muted"), "bad"];
+    if (isOff(this.node)) return [text("bypassed"), ""];
+    if (this.failure) return [this.failure, "bad"];
+    if (!plan) return this.plan?.problem?.code === "no_table" ? [this.measuring(), ""] : [refusal(this.plan), "bad"];
+    if (plan.governs === "exact") return [text("exact"), ""];
+    if (plan.governs === "off") return [text(valueOf(this.node, "epsilon") === 0 ? "epsilon_zero" : "n_zero"), ""];
+    const values = { nfe: plan.nfe, total: plan.evaluations, x: plan.speed_up.toFixed(1) };
+    const calls = plan.evaluations === plan.steps ? "expected" : "expected_calls";
+    const parts = [text(calls, values)];
+    if (plan.nfe === plan.evaluations) parts.push(text("nothing"));
+    else if (plan.visibility) parts.push(visible(plan.visibility));
+    const said = parts.join(" · ");
+    const because = plan.governs === "epsilon" ? text("by_epsilon", { e: valueOf(this.node, "epsilon") }) : "";
+    const looks = plan.nfe < plan.evaluations ? plan.visibility ?? "" : "";
+    return [because ? `${because} ${said}` : said, looks];
+  }
+
+  /** @returns {string} that the next run measures, and what that takes */
+  measuring() {
+    const steps = samplingOf(this.node).steps;
+    const seconds = steps ? this.seconds(steps) : "";
+    return seconds ? text("measures_next_in", { t: seconds }) : text("measures_next");
+  }
+
+  /** @returns {string[]} what holds while there is no plan */
+  unplanned() {
+    if (this.failure || this.plan?.problem?.code !== "no_table") return [];
+    const target = this.target();
+    return target > 1 ? [text("target_then", { x: target.toFixed(1) })] : [];
+  }
+
+  /** @param {Wire.PlanTold} plan */
+  described(plan) {
+    const said = [];
+    const seconds = this.seconds(plan.nfe);
+    if (seconds) said.push(text("takes", { t: seconds }));
+    if (plan.predicted_error != null) said.push(text("error", { e: plan.predicted_error.toFixed(4) }));
+    said.push(text("plan_of", { table: plan.table.name, steps: plan.steps, scheduler: plan.scheduler }));
     if (!plan.steps_known) said.push(text("assumed"));
     if (plan.table.source === "embedded") said.push(text("embedded"));
-    if (this.off) said.push(text("bypassed"));
-    else if (plan.nfe === plan.evaluations) said.push(text("nothing"));
-    return [...said, ...plan.notes.map(told)];
+    return said.join(" · ");
   }
 
-  showButtons() {
-    const held = String(valueOf(this.node, "embedded_table") ?? "");
-    const table = this.plan?.table?.name;
-    const state = JSON.stringify([held.length, table]);
-    if (state === this.shown) return;
-    this.shown = state;
-    const found = held
-      ? [button("save", () => void this.save()), button("unembed", () => this.unembed(table))]
-      : table ? [button("embed", () => void this.embed(table))] : [];
-    const said = held ? text("kb", { n: Math.ceil(held.length / 1024) }) : "";
-    this.buttons.replaceChildren(...found, make("span", { textContent: said }));
+  /** @param {number} nfe */
+  seconds(nfe) {
+    const each = secondsOf(samplerOf(this.node));
+    return each === undefined ? "" : text("about", { t: duration(each * nfe) });
   }
 
-  /** @param {string} table */
-  async embed(table) {
-    const answer = await ask("embed", { table });
-    // A name in `table` would be asked for as a missing file where the workflow is opened.
-    if (answer?.text) this.set({ embedded_table: answer.text, table: AUTOMATIC });
-    else this.say(refused(answer));
+  /** @param {string} why the node's run was refused */
+  fail(why) {
+    this.failure = why;
+    this.failedFor = JSON.stringify(this.question());
+    this.asked = this.failedFor;
+    if (this.plan === undefined) this.plan = null;
+    this.show();
   }
 
-  /** @param {string | undefined} table */
-  unembed(table) {
-    const local = widgetOf(this.node, "table")?.options.values?.includes?.(table);
-    this.set({ embedded_table: "", ...(local ? { table } : {}) });
+  /** Ask again: a file may be new. */
+  refresh() {
+    this.askedAt = 0;
+    this.changed();
   }
-
-  async save() {
-    const answer = await ask("save", { text: valueOf(this.node, "embedded_table") });
-    if (answer?.name) await app.refreshComboInNodes?.();
-    this.say(answer?.name ? text(answer.there ? "there" : "saved", answer) : refused(answer));
-  }
-
-  /** @param {string} said */
-  say(said) {
-    this.buttons.lastElementChild?.replaceChildren(said);
-  }
-
-  /** @param {any} used */
-  executed(used) {
-    this.asked = ""; // the file may be new
-    if (used?.table && used.source === "file") this.node.properties.sencache_table = used.table;
-  }
-}
-
-/** @param {unknown} name */
-function tableFile(name) {
-  const stem = String(name ?? "").split(/[\\/]/).pop()?.replace(/\.(safetensors|sft|gguf|ckpt|pt|pth)$/, "");
-  return stem ? `${stem}.safetensors` : "";
 }
 
 /** @param {GraphNode} node */
@@ -277,19 +248,52 @@ export function addModelPatchPanel(node) {
   return new ModelPatchPanel(node);
 }
 
-/** @param {any} data whose model has a table now; empty if another page's */
-export function tookMeasured({ workflow, node, table }) {
-  const sampler = node && (!workflow || workflow === root().id) ? nodeAt(node) : null;
-  for (const one of everyNode()) {
-    const panel = panels.get(one);
-    const mine = panel && sampler && [...alongModel(one)].includes(sampler);
-    panel?.executed(mine && { table, source: "file" });
+/** @returns {Generator<[GraphNode, ModelPatchPanel]>} */
+function* everyPanel() {
+  for (const node of everyNode()) {
+    const panel = panels.get(node);
+    if (panel) yield [node, panel];
+  }
+}
+
+/** A table is new, whoever's. */
+export function tookMeasured() {
+  for (const [, panel] of everyPanel()) panel.refresh();
+}
+
+/** @param {Wire.ModelEvent} news whose model a Model Patch has */
+export function tookModel(news) {
+  const node = isShown(news) ? nodeAt(news.node ?? "") : null;
+  const panel = node && panels.get(node);
+  if (!node || !panel) return;
+  const { fingerprint, weights } = news;
+  node.properties.sencache_model = { fingerprint, weights, loader: loaderOf(node) };
+  if (panel.failure) panel.failure = "";
+  panel.changed();
+}
+
+/** @param {Wire.RunEvent} news */
+export function tookRun(news) {
+  const sampler = isShown(news) ? nodeAt((news.node ?? "").split(".")[0] ?? "") : null;
+  const each = news.summary?.complete ? news.summary.seconds_computed : null;
+  if (!sampler || each == null) return;
+  noteSeconds(sampler, each);
+  for (const [node, panel] of everyPanel()) if ([...alongModel(node)].includes(sampler)) panel.show();
+}
+
+/** @param {{prompt_id: string, node_id: string, exception_message?: string}} error of the host's */
+export function failed({ prompt_id, node_id, exception_message }) {
+  const said = String(exception_message ?? "").trim();
+  if (!said.startsWith(TITLE) || !isShown({ prompt: prompt_id })) return;
+  const at = nodeAt(String(node_id).split(".")[0] ?? "");
+  for (const [node, panel] of everyPanel()) {
+    if (at && (at === node || [...alongModel(node)].includes(at))) panel.fail(said);
   }
 }
 
 /** Look at the graph from time to time. */
 export function watch() {
   window.setInterval(() => {
-    for (const node of document.hidden ? [] : everyNode()) panels.get(node)?.look();
+    for (const [, panel] of document.hidden ? [] : everyPanel()) panel.look();
   }, LOOK);
 }

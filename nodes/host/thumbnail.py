@@ -1,0 +1,36 @@
+"""A small picture of a latent, as the host's own previews make it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import torch
+from latent_preview import Latent2RGBPreviewer
+from PIL import Image
+
+SIDE = 96  # pixels of the longer side
+
+
+def thumbnail(latent_format: Any, samples: Any) -> str | None:
+    """Return the middle frame of a latent `[B, C, (T,) H, W]` as a data address, None where nothing draws it.
+
+    The colours are the host's linear guess at what the decoder makes of the latent.
+    """
+    factors = getattr(latent_format, "latent_rgb_factors", None)
+    if factors is None or not isinstance(samples, torch.Tensor) or samples.is_nested:
+        return None
+    if samples.ndim not in (4, 5) or samples.shape[1] != len(factors):
+        return None
+    middle = samples[:1].float().cpu()
+    if middle.ndim == 5:
+        middle = middle[:, :, middle.shape[2] // 2]
+    bias = getattr(latent_format, "latent_rgb_factors_bias", None)
+    frame = Latent2RGBPreviewer(factors, bias).decode_latent_to_preview(middle)
+    picture = frame if isinstance(frame, Image.Image) else frame[1]
+    scale = SIDE / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    written = io.BytesIO()
+    picture.resize(size, Image.Resampling.BICUBIC).convert("RGB").save(written, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()

@@ -1,0 +1,100 @@
+// Knows which open workflow a prompt was queued from, and what its runs cost on this machine.
+
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+import { beforeModel, nodeAt, originOf, root, valueOf } from "./graph.js";
+
+const SECONDS = "sencache.seconds"; // in the browser's storage
+const MOST_WORKLOADS = 200;
+const SIZES = ["width", "height", "length", "num_frames", "batch_size"];
+
+/** @type {Map<string, string>} the workflow's path by prompt; two open copies have the same id */
+const owners = new Map();
+
+/** @returns {string} the path of the workflow that is shown, empty where the frontend does not tell */
+const shown = () => String(app.extensionManager?.workflow?.activeWorkflow?.path ?? "");
+
+/**
+ * Remember from where each prompt is queued.
+ * @param {(errors: any) => void} onRefused called where the server refuses one
+ */
+export function followPrompts(onRefused) {
+  const queue = api.queuePrompt;
+  api.queuePrompt = async function (/** @type {any[]} */ ...given) {
+    const from = shown();
+    try {
+      const answer = await queue.apply(this, given);
+      if (answer?.prompt_id) owners.set(answer.prompt_id, from);
+      return answer;
+    } catch (error) {
+      onRefused(error);
+      throw error;
+    }
+  };
+}
+
+/**
+ * Tell whether news is of the workflow that is shown.
+ * @param {{workflow?: string | null, prompt?: string}} news
+ */
+export function isShown({ workflow, prompt }) {
+  const owner = owners.get(prompt ?? "");
+  if (owner !== undefined && owner !== shown()) return false;
+  return !workflow || workflow === String(root().id);
+}
+
+/**
+ * Name the work of one step of a sampler: its model, its size, and whether it is guided.
+ * @param {GraphNode} sampler
+ */
+function workload(sampler) {
+  const loaders = [...beforeModel(sampler)].map((one) => [
+    one.comfyClass, valueOf(one, "unet_name") ?? valueOf(one, "ckpt_name") ?? "",
+  ]);
+  const sizes = [];
+  let node = originOf(sampler, "latent_image") ?? originOf(sampler, "latent");
+  for (let depth = 0; node && depth < 20; depth++) {
+    sizes.push(SIZES.map((name) => valueOf(/** @type {GraphNode} */ (node), name) ?? ""));
+    node = originOf(node, "samples") ?? originOf(node, "latent") ?? originOf(node, "latent_image");
+  }
+  const cfg = valueOf(sampler, "cfg");
+  return JSON.stringify([loaders, sizes, cfg === undefined ? null : cfg !== 1]);
+}
+
+/** @returns {Record<string, number>} */
+function known() {
+  try {
+    return JSON.parse(localStorage.getItem(SECONDS) ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Remember what a computed step took.
+ * @param {GraphNode} sampler
+ * @param {number} seconds
+ */
+export function noteSeconds(sampler, seconds) {
+  const key = workload(sampler);
+  const { [key]: _, ...others } = known();
+  const kept = Object.fromEntries([...Object.entries(others), [key, seconds]].slice(-MOST_WORKLOADS));
+  try {
+    localStorage.setItem(SECONDS, JSON.stringify(kept));
+  } catch {} // full, or forbidden: then no seconds are expected
+}
+
+/** @type {(sampler: GraphNode | undefined) => number | undefined} what a computed step takes, if it is known */
+export const secondsOf = (sampler) => (sampler ? known()[workload(sampler)] : undefined);
+
+/**
+ * Return the newest of what a map holds of a node; its keys begin with the server's id ("12:3/...").
+ * @template {{workflow?: string | null, prompt?: string}} T
+ * @param {Map<string, T>} map
+ * @param {GraphNode} node
+ * @returns {T | undefined}
+ */
+export function heldOf(map, node) {
+  const mine = [...map].filter(([key, news]) => isShown(news) && nodeAt(key.split("/")[0] ?? "") === node);
+  return mine.pop()?.[1];
+}

@@ -1,0 +1,97 @@
+// The last runs of a workflow, and the way back to each of them.
+
+import { capture, nodeAt, root, setValues } from "../lib/graph.js";
+import { duration, text, visible } from "../lib/texts.js";
+import { make, show } from "../lib/view.js";
+
+const STORE = "sencache.history"; // in the browser's storage
+const MOST_RUNS = 8;
+const MOST_WORKFLOWS = 12;
+
+/**
+ * @typedef {{prompt: string | null, at: number, thumbnail: string | null, settings: Record<string, Record<string, unknown>>,
+ *   nfe: number, total: number, seconds: number, visibility: string | null}} Past
+ */
+
+/** @returns {Record<string, Past[]>} by workflow and node, the workflow used last at the end */
+function stored() {
+  try {
+    return JSON.parse(localStorage.getItem(STORE) ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+export class History {
+  /** @param {GraphNode} node a Cache Stats */
+  constructor(node) {
+    this.node = node;
+    this.list = make("div", { className: "history" });
+    this.element = make("details", {}, [make("summary", { textContent: text("history") }), this.list]);
+    show(this.element, false);
+  }
+
+  get key() {
+    return `${root().id}/${this.node.id}`;
+  }
+
+  /**
+   * Add the runs of a prompt, unless they are there: where nothing has changed, the host shows them again.
+   * @param {Wire.RunTold[]} ran
+   * @param {{settings: Past["settings"], thumbnail: string | null} | undefined} about
+   */
+  add(ran, about) {
+    const { [this.key]: mine = [], ...others } = stored();
+    const prompt = ran[0]?.prompt ?? null;
+    if (about && !mine.some((one) => one.prompt === prompt)) {
+      const sum = (/** @type {(one: Wire.RunTold) => number} */ of) => ran.reduce((total, one) => total + of(one), 0);
+      const past = {
+        prompt, at: Date.now(), ...about, nfe: sum((one) => one.nfe), total: sum((one) => one.evaluations),
+        seconds: sum((one) => one.seconds), visibility: ran[ran.length - 1]?.visibility ?? null,
+      };
+      const kept = Object.fromEntries(Object.entries(others).slice(1 - MOST_WORKFLOWS));
+      try {
+        localStorage.setItem(STORE, JSON.stringify({ ...kept, [this.key]: [past, ...mine].slice(0, MOST_RUNS) }));
+      } catch {} // full, or forbidden: then there is no history
+    }
+    this.show();
+  }
+
+  show() {
+    const mine = stored()[this.key] ?? [];
+    show(this.element, mine.length > 1);
+    this.list.replaceChildren(...mine.map((one) => this.row(one)));
+  }
+
+  /** @param {Past} past */
+  row(past) {
+    const picture = make("img", { alt: "" });
+    if (past.thumbnail?.startsWith("data:image/jpeg;base64,")) picture.src = past.thumbnail;
+    const said = [text("counts_short", past), duration(past.seconds)];
+    if (past.visibility && past.nfe < past.total) said.push(visible(past.visibility));
+    const when = new Date(past.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const words = make("span", {}, [said.join(" · "), make("div", { className: "quiet", textContent: `${when}  ${settingsOf(past)}` })]);
+    return make("button", { type: "button", title: text("back_tip"), onclick: () => restore(past) }, [picture, words]);
+  }
+}
+
+/** @param {Past} past */
+function settingsOf({ settings }) {
+  const found = [];
+  for (const [name, label] of [["speed_up", "×"], ["steps", text("steps_short")], ["sampler_name", ""], ["seed", text("seed_short")]]) {
+    const holder = Object.values(settings).find((values) => name !== undefined && values[name] !== undefined);
+    const value = name !== undefined ? holder?.[name] : undefined;
+    if (value === undefined) continue;
+    found.push(name === "speed_up" ? (Number(value) > 0 ? `${value}${label}` : `ε ${holder?.["epsilon"]}`) : `${label} ${value}`.trim());
+  }
+  return found.join(", ");
+}
+
+/** @param {Past} past whose settings are put back */
+function restore({ settings }) {
+  for (const [id, values] of Object.entries(settings)) {
+    const node = nodeAt(id);
+    if (node) setValues(node, values);
+  }
+  capture();
+}
