@@ -24,6 +24,7 @@ interface Slot {
   link?: number | null;
   links?: number[] | null;
   linkIds?: number[];
+  widget?: { name: string };
 }
 
 interface GraphNode {

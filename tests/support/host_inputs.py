@@ -26,7 +26,7 @@ def patch_inputs(**changed: Any) -> dict[str, Any]:
     """Return the Model Patch node's inputs: its defaults but for those named."""
     inputs: dict[str, Any] = dataclasses.asdict(SenCacheConfig())
     inputs["n"] = inputs.pop("max_reuse")
-    return {"table": "automatic", "any_model": False, **inputs, **changed}
+    return {"table": "automatic", "any_model": False, "exact": False, **inputs, **changed}
 
 
 def windowed(model: Any, schedule: str = "standard_static") -> Any:

@@ -3,12 +3,12 @@
 const STYLE = `
 .sencache { contain: content; box-sizing: border-box; width: 100%; padding: 2px 4px; font: 12px/1.45 sans-serif;
   color: var(--input-text, #ddd); overflow: hidden; user-select: text;
-  --invisible: #3f9e63; --hardly_visible: #8fae3c; --details_change: #d99a2b; --another_video: #cf4a4a;
-  --computed: #3b8ce0; --line: color-mix(in srgb, currentColor 25%, transparent);
+  --looks-invisible: #3f9e63; --looks-hardly_visible: #8fae3c; --looks-details_change: #d99a2b; --looks-another_video: #cf4a4a;
+  --soft: color-mix(in srgb, currentColor 9%, transparent); --computed: #3b8ce0; --line: color-mix(in srgb, currentColor 25%, transparent);
   & > div > * + *, .strip + div { margin-top: 5px; }
   .row { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; }
   button { font: inherit; padding: 2px 8px; border-radius: 4px; cursor: pointer; color: inherit;
-    background: var(--comfy-input-bg, #353535); border: 1px solid var(--line); }
+    background: var(--soft); border: 1px solid var(--line); }
   button:hover { border-color: currentColor; }
   button:disabled { opacity: 0.45; cursor: default; border-color: var(--line); }
   :focus-visible { outline: 2px solid var(--computed); outline-offset: 1px; }
@@ -26,7 +26,7 @@ const STYLE = `
   .knob output { min-width: 34px; text-align: right; font-weight: 600; }
   .gains { display: grid; grid-template-columns: auto auto auto 1fr; gap: 2px 0; }
   .gains button { display: contents; text-align: left; }
-  .gains button > span { padding: 1px 8px 1px 6px; background: var(--comfy-input-bg, #353535); cursor: pointer;
+  .gains button > span { padding: 1px 8px 1px 6px; background: var(--soft); cursor: pointer;
     white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .gains button:hover > span { background: var(--line); }
   .gains button:disabled > span { opacity: 0.5; cursor: default; }
@@ -34,10 +34,10 @@ const STYLE = `
   .gains button:focus-visible > span { outline: 2px solid var(--computed); outline-offset: -2px; }
   .looks { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 5px; }
   .said { border-left: 4px solid var(--line); padding-left: 6px; font-weight: 600; }
-  .bad { border-left-color: var(--another_video); }
-  .another_video.said, .bad.said { color: color-mix(in srgb, var(--another_video) 70%, currentColor); }
+  .bad { border-left-color: var(--looks-another_video); }
+  .looks-another_video.said, .bad.said { color: color-mix(in srgb, var(--looks-another_video) 70%, currentColor); }
   ${["invisible", "hardly_visible", "details_change", "another_video"]
-    .map((word) => `.${word}.said { border-left-color: var(--${word}); } .${word}.looks { background: var(--${word}); }`)
+    .map((word) => `.looks-${word}.said { border-left-color: var(--looks-${word}); } .looks-${word}.looks { background: var(--looks-${word}); }`)
     .join("\n  ")}
   .quiet { opacity: 0.75; }
   .strip { display: flex; align-items: flex-end; height: 20px; gap: 1px; }

@@ -41,6 +41,9 @@ export const reason = (code) => find("reasons", code) ?? code;
 /** @param {string} code what a predicted error looks like */
 export const visible = (code) => find("visibility", code) ?? code;
 
+/** @type {(code: string | null | undefined) => string} the class of that look's colour; ComfyUI has an `invisible` */
+export const looksClass = (code) => (code ? `looks-${code}` : "");
+
 /**
  * Word what the server says: in the user's language, else in the server's own words.
  * @param {Note} note

@@ -31,7 +31,11 @@ export const button = (name, onclick) =>
  */
 export const show = (element, visible) => void (element.style.display = visible ? "" : "none");
 
+/** @returns {boolean} whether Nodes 2.0 draws the nodes */
+export const modern = () => Boolean(window.LiteGraph?.vueNodesMode);
+
 const LEAST_WIDTH = 310;
+const ROW = 24; // what a widget takes in a node, in pixels
 const AROUND = 26; // the panel's padding and ComfyUI's margin around it, in pixels
 
 /**
@@ -39,9 +43,9 @@ const AROUND = 26; // the panel's padding and ComfyUI's margin around it, in pix
  * @param {GraphNode} node
  * @param {HTMLElement} content
  * @param {number} least height in pixels
- * @param {boolean} [first] above the node's widgets, not below
+ * @param {string[]} [above] the widgets that stand first, below the panel; without them the panel stands last
  */
-export function mount(node, content, least, first = false) {
+export function mount(node, content, least, above) {
   addStyle();
   const panel = make("div", { className: "sencache" }, [content]);
   let height = least;
@@ -55,11 +59,12 @@ export function mount(node, content, least, first = false) {
     setValue() {},
   });
   widget.serialize = false;
-  if (first) raise(node, widget);
+  if (above) raise(node, widget, above);
   const compute = node.computeSize;
   node.computeSize = function (...given) {
     const size = compute.apply(this, given);
     size[0] = Math.max(size[0], LEAST_WIDTH);
+    size[1] -= ROW * foldedRows(node); // the canvas counts what Nodes 2.0 has folded
     return size;
   };
   for (const event of ["pointerdown", "mousedown", "dblclick", "wheel", "keydown"]) {
@@ -76,22 +81,34 @@ export function mount(node, content, least, first = false) {
     node.setDirtyCanvas(true, true);
   });
   observer.observe(content);
+  node.setSize([node.size[0], node.computeSize()[1]]); // as it is folded; a saved size comes later
   chain(node, "onRemoved", () => observer.disconnect());
   return panel;
 }
 
+/** @param {GraphNode} node */
+function foldedRows(node) {
+  if (!modern() || node.showAdvanced) return 0;
+  return (node.widgets ?? []).filter((widget) => widget.options?.advanced && !widget.hidden).length;
+}
+
 /**
- * Put a widget before the others. ComfyUI saves values by their place among all widgets, and restores them by
- * their place among those that are saved.
+ * Put a panel, and some widgets below it, before the others. ComfyUI would save the values by their place
+ * among all widgets; they are saved in the order of the inputs, as ever.
  * @param {GraphNode} node
- * @param {Widget} widget
+ * @param {Widget} panel
+ * @param {string[]} names
  */
-function raise(node, widget) {
+function raise(node, panel, names) {
   const widgets = node.widgets ?? [];
-  widgets.splice(widgets.indexOf(widget), 1);
-  widgets.unshift(widget);
+  const chosen = names.flatMap((name) => widgets.find((one) => one.name === name) ?? []);
+  const others = widgets.filter((one) => one !== panel && !chosen.includes(one));
+  widgets.splice(0, widgets.length, panel, ...chosen, ...others);
   chain(node, "onSerialize", (saved) => {
-    if (saved.widgets_values) saved.widgets_values = widgets.filter((one) => one.serialize !== false).map((one) => one.value ?? null);
+    if (!saved.widgets_values) return;
+    const ordered = (node.inputs ?? []).flatMap((slot) => widgets.find((one) => one.name === slot.widget?.name) ?? []);
+    const rest = widgets.filter((one) => one.serialize !== false && !ordered.includes(one));
+    saved.widgets_values = [...ordered, ...rest].map((one) => one.value ?? null);
   });
 }
 

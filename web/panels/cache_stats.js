@@ -4,7 +4,7 @@ import { ask } from "../lib/ask.js";
 import { everyNode, nodeAt, root } from "../lib/graph.js";
 import { heldOf, isShown } from "../lib/runs.js";
 import { fillStrip } from "../lib/strip.js";
-import { duration, reason, text, told, visible } from "../lib/texts.js";
+import { duration, looksClass, reason, text, told, visible } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
 import { History } from "./history.js";
 
@@ -166,7 +166,7 @@ function showRuns(content, runs) {
     const { summary } = run;
     const running = text("running", { run: name, done: run.cells.length, total: run.expected });
     head.textContent = summary ? `${name}: ${counts(summary)}` : running;
-    head.className = `said ${summary?.reused ? summary.visibility ?? "" : ""}`;
+    head.className = `said ${summary?.reused ? looksClass(summary.visibility) : ""}`;
     const said = summary ? [times(summary), why(summary), ...summary.notes.map(told)] : run.notes.map(told);
     foot.replaceChildren(...said.filter(Boolean).map((line) => make("div", {}, [line])));
   }

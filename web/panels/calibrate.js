@@ -4,7 +4,7 @@ import { app } from "../../../scripts/app.js";
 import { ask } from "../lib/ask.js";
 import { alongModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, upstream, valueOf } from "../lib/graph.js";
 import { heldOf, isShown } from "../lib/runs.js";
-import { duration, text, told, visible } from "../lib/texts.js";
+import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
 
 const LOOK = 400; // ms between looks at the graph
@@ -108,7 +108,7 @@ class CalibratePanel {
     if (!answer?.code) return;
     const each = this.last?.seconds_each;
     const takes = each ? text("takes_about", { t: duration(each * answer.evaluations) }) : "";
-    this.cost.className = again ? "said details_change" : "";
+    this.cost.className = again ? `said ${looksClass("details_change")}` : "";
     this.cost.textContent = [again ? text("measures_again") : "", told(answer), takes].filter(Boolean).join(" ");
   }
 }
@@ -144,7 +144,7 @@ function behind(node) {
 function gained(offer) {
   const looks = offer.visibility ? visible(offer.visibility) : "";
   const line = text("gained", { x: offer.target, nfe: offer.nfe });
-  return make("div", {}, [make("i", { className: `looks ${offer.visibility ?? ""}` }), looks ? `${line} · ${looks}` : line]);
+  return make("div", {}, [make("i", { className: `looks ${looksClass(offer.visibility)}` }), looks ? `${line} · ${looks}` : line]);
 }
 
 /** Look at the graph from time to time. */

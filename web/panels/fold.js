@@ -1,25 +1,36 @@
 // Folds the advanced widgets away in the classic canvas; Nodes 2.0 does that itself.
 
 import { text } from "../lib/texts.js";
-import { make } from "../lib/view.js";
+import { make, modern, show } from "../lib/view.js";
 
 /**
  * Fold a node's advanced widgets.
  * @param {GraphNode} node
- * @returns {HTMLElement[]} what unfolds them, nothing where the host's own button is there
+ * @returns {{toggle: HTMLElement, follow: () => void}} the button that unfolds them, and what keeps up with the
+ *   rendering and with what another node was connected to
  */
 export function foldAdvanced(node) {
   const folded = (node.widgets ?? []).filter((widget) => widget.options?.advanced);
-  if (!folded.length || window.LiteGraph?.vueNodesMode) return [];
-  for (const widget of folded) widget.advanced = true; // the canvas looks here
+  const linked = () => folded.some(({ name }) => node.inputs?.find((slot) => slot.name === name)?.link != null);
+  let open = false;
+  let state = "";
   const toggle = make("button", { type: "button" });
-  const label = () => (toggle.textContent = text(node.showAdvanced ? "fold" : "unfold"));
   toggle.onclick = () => {
-    node.showAdvanced = !node.showAdvanced;
-    label();
-    node.setSize([node.size[0], node.computeSize()[1]]);
-    node.setDirtyCanvas(true, true);
+    open = !open;
+    follow();
   };
-  label();
-  return [toggle];
+  function follow() {
+    const hides = !modern() && !open && !linked();
+    const now = `${modern()} ${hides}`;
+    if (now === state) return;
+    const first = state === "";
+    state = now;
+    for (const widget of folded) if (widget.name !== "embedded_table") widget.hidden = hides;
+    toggle.textContent = text(hides ? "unfold" : "fold");
+    show(toggle, !modern());
+    if (!first) node.setSize([node.size[0], node.computeSize()[1]]);
+    node.setDirtyCanvas(true, true);
+  }
+  follow();
+  return { toggle, follow };
 }

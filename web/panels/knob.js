@@ -1,6 +1,6 @@
 // The speed of a Model Patch: a slider painted with what each speed looks like, and the speeds to choose from.
 
-import { text, visible } from "../lib/texts.js";
+import { looksClass, text, visible } from "../lib/texts.js";
 import { make, show } from "../lib/view.js";
 
 const MOST = 6; // times faster, at the slider's right end; the widget's own range goes on
@@ -76,7 +76,7 @@ export class Knob {
   row(offer, total, target, seconds) {
     const reached = offer.speed_up >= offer.target * (1 - 1e-3);
     const looks = offer.visibility
-      ? [make("i", { className: `looks ${offer.visibility}` }), visible(offer.visibility)]
+      ? [make("i", { className: `looks ${looksClass(offer.visibility)}` }), visible(offer.visibility)]
       : ["–"];
     const cells = [[`${offer.target}×`], [text("offer", { nfe: offer.nfe, total })], [seconds(offer.nfe)], looks];
     const row = make("button", {
@@ -98,7 +98,7 @@ function gradient(scale, most) {
   let from = 1;
   for (const gain of scale) {
     const to = Math.min(most, gain.speed_up);
-    const colour = gain.visibility ? `var(--${gain.visibility})` : "currentColor";
+    const colour = gain.visibility ? `var(--looks-${gain.visibility})` : "currentColor";
     stops.push(`${colour} ${share(from, most)} ${share(to, most)}`);
     from = to;
   }

@@ -5,7 +5,7 @@ import { alongModel, capture, everyNode, isOff, nodeAt, originOf, setValues, val
 import { isShown, noteSeconds, secondsOf } from "../lib/runs.js";
 import { AUTOMATIC, connectedTo, loaderOf, samplerOf, samplingOf, tablesOf } from "../lib/sampling.js";
 import { fillStrip } from "../lib/strip.js";
-import { duration, text, told, visible } from "../lib/texts.js";
+import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
 import { EmbeddedTable } from "./embedded.js";
 import { foldAdvanced } from "./fold.js";
@@ -48,11 +48,11 @@ class ModelPatchPanel {
     this.about = make("div", { className: "quiet" });
     this.release = button("use_speed", () => this.chooseSpeed(this.target() || 2, true));
     this.embedded = new EmbeddedTable(node, (values) => this.set(values));
-    const fold = foldAdvanced(node);
-    const buttons = make("div", { className: "row" }, [this.release, this.embedded.element, ...fold]);
+    this.fold = foldAdvanced(node);
+    const buttons = make("div", { className: "row" }, [this.release, this.embedded.element, this.fold.toggle]);
     const parts = [this.knob.element, this.line, this.strip, this.knob.table, this.notes, this.about, buttons];
     for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
-    this.panel = mount(node, make("div", {}, parts), 130, true);
+    this.panel = mount(node, make("div", {}, parts), 130, ["speed_up", "exact"]);
     this.forgetOthersTable();
     panels.set(node, this);
     this.look();
@@ -104,6 +104,7 @@ class ModelPatchPanel {
   }
 
   look() {
+    this.fold.follow();
     const question = JSON.stringify(this.question());
     if (this.node.mode !== this.mode) {
       this.mode = this.node.mode;
@@ -191,7 +192,7 @@ class ModelPatchPanel {
     else if (plan.visibility) parts.push(visible(plan.visibility));
     const said = parts.join(" · ");
     const because = plan.governs === "epsilon" ? text("by_epsilon", { e: valueOf(this.node, "epsilon") }) : "";
-    const looks = plan.nfe < plan.evaluations ? plan.visibility ?? "" : "";
+    const looks = plan.nfe < plan.evaluations ? looksClass(plan.visibility) : "";
     return [because ? `${because} ${said}` : said, looks];
   }
 
