@@ -25,10 +25,8 @@ from .patch_inputs import folded_inputs, main_inputs
 from .refusals import refusal
 from .tables import files as table_files
 from .tables.choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
-from .tables.embedded import from_text
 from .tables.lookups import LOOKUPS
 
-NOT_CONNECTED = object()
 SEARCHED = (
     "sencache", "speed", "speed up", "faster", "fast", "skip steps", "skip", "cache", "accelerate", "turbo",
     "lightning", "lazy", "TeaCache", "EasyCache", "LazyCache", "MagCache", "FBCache",
@@ -85,23 +83,12 @@ class SenCacheModelPatch(io.ComfyNode):
             return hashlib.sha256(str(error).encode("utf-8", "surrogatepass")).hexdigest()
 
     @classmethod
-    def validate_inputs(
-        cls, table: str = AUTOMATIC, sensitivity: Any = NOT_CONNECTED, embedded_table: str | None = ""
-    ) -> bool | str:
-        """Refuse a table that is gone with a sentence of ours instead of the host's list check.
+    def validate_inputs(cls, table: str | None = AUTOMATIC) -> bool:
+        """Let any name through the host's list check: a workflow that brings its table along needs no file.
 
-        The host passes None for a connected input, and nothing for one that is not connected. A workflow that
-        brings its table along needs no file.
+        The node itself refuses one that is gone, in one sentence. The host would repeat a sentence from here
+        at every input that the decision needs.
         """
-        if sensitivity is not NOT_CONNECTED or embedded_table is None:
-            return True
-        try:
-            if embedded_table.strip():
-                from_text(embedded_table)
-            elif table not in (AUTOMATIC, None):
-                table_files.path_of(str(table))
-        except TableError as error:
-            return f"{NODE}: {error}."
         return True
 
     @classmethod

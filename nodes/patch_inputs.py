@@ -21,7 +21,6 @@ def main_inputs() -> list[Any]:
     return [
         io.Float.Input(
             "speed_up",
-            display_name="target speed",
             default=DEFAULT_SPEED_UP,
             min=0.0,
             max=MOST_SPEED_UP,
@@ -33,7 +32,6 @@ def main_inputs() -> list[Any]:
         ),
         io.Boolean.Input(
             "exact",
-            display_name="render",
             default=False,
             optional=True,
             label_on="final (exact)",
@@ -65,7 +63,6 @@ def _paper_inputs() -> list[Any]:
     return [
         io.Float.Input(
             "epsilon",
-            display_name="allowed error (epsilon)",
             default=DEFAULTS.epsilon,
             min=0.0,
             max=2.0,
@@ -78,7 +75,6 @@ def _paper_inputs() -> list[Any]:
         ),
         io.Int.Input(
             "n",
-            display_name="longest skip (n)",
             default=DEFAULTS.max_reuse,
             min=0,
             max=31,

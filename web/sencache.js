@@ -6,7 +6,7 @@ import { begin } from "./lib/ask.js";
 import { restoreByName } from "./lib/restore.js";
 import { followPrompts } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
-import { addCacheStatsPanel, ended, refused, started, tookStep } from "./panels/cache_stats.js";
+import { addCacheStatsPanel, ended, refused, started, tookStep, watchRuns } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews, watchCalibrations } from "./panels/calibrate.js";
 import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/model_patch.js";
 
@@ -35,6 +35,11 @@ const HEARD = {
   },
 };
 
+// At once: a page that is loaded in the middle of a run hears of it before any extension is set up.
+for (const [name, take] of Object.entries(HEARD)) {
+  api.addEventListener(name, (/** @type {CustomEvent} */ event) => take(event.detail));
+}
+
 app.registerExtension({
   name: "sencache.panels",
   /** ComfyUI waits for this, and makes its first node later. */
@@ -42,11 +47,9 @@ app.registerExtension({
     learn((await begin()).texts);
   },
   setup() {
-    for (const [name, take] of Object.entries(HEARD)) {
-      api.addEventListener(name, (/** @type {CustomEvent} */ event) => take(event.detail));
-    }
     followPrompts(refused);
     watch();
+    watchRuns();
     watchCalibrations();
   },
   /** @param {GraphNode} node */

@@ -157,6 +157,7 @@ class LiveCalibration:
         self._listener, self._about = listener, about
         self._total, self._first, self._done = total, done, done
         self._began, self._last = time.monotonic(), 0.0
+        self._each: float | None = None  # seconds of an evaluation
 
     @classmethod
     def begin(cls, about: dict[str, Any], total: int, done: int) -> LiveCalibration | None:
@@ -175,9 +176,9 @@ class LiveCalibration:
             return
         self._last = now
         measured = done - self._first
-        each = (now - self._began) / measured if measured > 0 else None
-        left = None if each is None else each * max(0, self._total - done)
-        self._tell("running", seconds_left=left, seconds_each=each)
+        self._each = (now - self._began) / measured if measured > 0 else self._each
+        left = None if self._each is None else self._each * max(0, self._total - done)
+        self._tell("running", seconds_left=left)
 
     def curves(self, samples: int, curves: Mapping[str, list[float] | None]) -> None:
         """Send the curves as measured so far; `samples` are finished."""
@@ -191,7 +192,8 @@ class LiveCalibration:
         self._tell("finished" if complete else "stopped", **told)
 
     def _tell(self, state: str, **more: Any) -> None:
-        data = {**self._about, "state": state, "done": self._done, "total": self._total, **more}
+        counts = {"done": self._done, "total": self._total, "seconds_each": self._each}
+        data = {**self._about, "state": state, **counts, **more}
         self._listener.send(CALIBRATION_EVENT, CalibrationEvent, **data)
 
 

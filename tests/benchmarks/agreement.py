@@ -19,7 +19,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:1] = [str(HERE)]
 
-from tiny_runs import TinyRuns, patch_inputs  # noqa: E402 - its folder has just been put on the path
+from host_inputs import panel_answer  # noqa: E402 - their folders have just been put on the path
+from tiny_runs import TinyRuns, patch_inputs  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 STEPS, CFG, LATENT = 12, 5.0, (1, 16, 2, 8, 8)
@@ -31,11 +32,10 @@ def differences(runs: TinyRuns, sampler: str, scheduler: str) -> Iterator[str]:
     """Yield where the panel and the run of a pair differ; nothing where they agree."""
     import torch
     from sencache.nodes.model_patch import SenCacheModelPatch
-    from sencache.nodes.panel.preview import answer
 
     told = {"steps": STEPS, "sampler": sampler, "scheduler": scheduler, "cfg": CFG}
     for settings in SETTINGS:
-        shown = answer({"settings": settings, "sampling": told, "tables": [TABLE]})
+        shown = panel_answer({"settings": settings, "sampling": told, "tables": [TABLE]})
         model = SenCacheModelPatch.execute(runs.base, **patch_inputs(table=TABLE, **settings)).args[0]
         runs.nodes.NODE_CLASS_MAPPINGS["KSampler"]().sample(
             model, 1, STEPS, CFG, sampler, scheduler, runs.tiny.conditioning(2), runs.tiny.conditioning(0),

@@ -20,6 +20,7 @@ package.__path__ = [str(ROOT)]
 sys.modules["sencache"] = package
 
 from comfy_host import start_host  # noqa: E402
+from host_inputs import panel_answer  # noqa: E402
 from sencache.calibration import table as tables  # noqa: E402
 from sencache.calibration.rounding import rounded  # noqa: E402
 from sencache.nodes.tables.embedded import to_text  # noqa: E402
@@ -30,8 +31,6 @@ RUNS = [{"epsilon": 0.005}, {"epsilon": 0.01}, {"epsilon": 0.03}, *({"speed_up":
 
 def compare(name: str, table: tables.SensitivityTable, folder: Path) -> None:
     """Print one table's row."""
-    from sencache.nodes.panel.preview import answer
-
     files = {"before.safetensors": table, "after.safetensors": rounded(table)}
     sizes = []
     for file, one in files.items():
@@ -41,7 +40,8 @@ def compare(name: str, table: tables.SensitivityTable, folder: Path) -> None:
     settings = list(itertools.product(STEPS, CFGS, SAMPLERS, RUNS))
     for steps, cfg, sampler, run in settings:
         sampling = {"steps": steps, "cfg": cfg, "sampler": sampler, "scheduler": "simple"}
-        plans = [answer({"settings": run, "sampling": sampling, "tables": [file]}) for file in files]
+        asked = {"settings": run, "sampling": sampling}
+        plans = [panel_answer({**asked, "tables": [file]}) for file in files]
         before, after = ([cell["reuse"] for cell in plan["cells"]] for plan in plans)
         differ += before != after
         evaluations += abs(plans[0]["nfe"] - plans[1]["nfe"])

@@ -1,4 +1,4 @@
-"""With epsilon 0 or n 0 a patched model gives exactly what the unpatched one gives."""
+"""Where reuse is off a patched model gives exactly what the unpatched one gives."""
 
 from __future__ import annotations
 
@@ -36,8 +36,18 @@ def chunk_counter(model):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_no_budget_gives_the_unpatched_result(wan, sample, patch, cfg_batching, sampler, cfg):
     expected = sample(wan, sampler=sampler, cfg=cfg, steps=4)
-    for inputs in ({"epsilon": 0.0}, {"n": 0}):
+    for inputs in ({"epsilon": 0.0}, {"n": 0}, {"speed_up": 1.0}, {"exact": True, "speed_up": 3.0}):
         assert torch.equal(sample(patch(wan, **inputs), sampler=sampler, cfg=cfg, steps=4), expected), inputs
+
+
+def test_a_final_render_is_exact_and_keeps_the_speed_for_the_next_draft(wan, sample, patch, records):
+    final, draft = (patch(wan, speed_up=3.0, exact=exact) for exact in (True, False))
+    assert torch.equal(sample(final, steps=12), sample(wan, steps=12))
+    sample(draft, steps=12)
+    exact, fast = records(final)[-1], records(draft)[-1]
+    assert (exact.config.speed_up, exact.config.epsilon, exact.nfe) == (3.0, 0.0, 12)
+    assert {one.decision.reason.value for one in exact.evaluations} == {"off"}
+    assert (fast.config.speed_up, fast.nfe) == (3.0, 4)
 
 
 def test_a_range_that_never_opens_gives_the_unpatched_result(wan, sample, patch, records):

@@ -19,11 +19,18 @@ def defaults() -> dict[str, Any]:
     return {one.id: one.default for one in inputs if getattr(one, "default", None) is not None}
 
 
+def cost(asked: dict[str, Any]) -> dict[str, Any]:
+    """Ask what a calibration costs as the panel does."""
+    from sencache.nodes.panel.cost import expected_cost
+    from sencache.nodes.panel.wire import CostQuestion, read
+
+    return expected_cost(read(CostQuestion, asked)).plain()
+
+
 @pytest.mark.parametrize("name", ["wan", "ltxv", "cogvideox"])
 def test_as_it_is_set_it_costs_at_most_one_video(name, host, required):
     import comfy.patcher_extension
     from sencache.nodes.calibrate import SenCacheCalibrate
-    from sencache.nodes.panel.cost import expected_cost
     from sencache.nodes.tables import files
 
     tiny, calls = required(name), []
@@ -42,7 +49,8 @@ def test_as_it_is_set_it_costs_at_most_one_video(name, host, required):
         own_sampler=own, **{**settings, "table_name": "cost"},
     )  # fmt: skip
     files.save_target("cost").path.unlink()
-    said = expected_cost({name: settings[name] for name in ("steps", "samples", "sensitivities")})
+    said = cost({name: settings[name] for name in ("steps", "samples", "sensitivities")})
+    assert said["evaluations"] == said["values"]["evaluations"]
     assert len(calls) <= said["values"]["evaluations"] <= ONE_VIDEO
     table = output.args[0]
     assert table.has_sensitivities and table.guided and table.num_samples == 1
@@ -68,22 +76,20 @@ def test_a_calibration_of_other_sensitivities_does_not_go_on_from_this_one(calib
     assert evaluations.branches
 
 
-@pytest.mark.parametrize("asked", [{}, {"steps": 0, "samples": 1}, {"steps": "x", "samples": 1}])
+@pytest.mark.parametrize(
+    "asked", [{}, {"steps": 0, "samples": 1}, {"steps": "x", "samples": 1}, {"steps": True, "samples": 1}]
+)
 def test_a_strangers_question_is_refused(host, asked):
-    from sencache.nodes.panel.cost import expected_cost
-    from sencache.nodes.panel.question import QuestionError
+    from sencache.nodes.panel.wire import QuestionError
 
     with pytest.raises(QuestionError):
-        expected_cost(asked)
+        cost(asked)
 
 
 def test_the_papers_way_is_told_beside_the_artists_video(host):
-    from sencache.nodes.panel.cost import expected_cost
-
     asked = {"steps": 50, "samples": 8, "sensitivities": "every step", "video_steps": 20}
-    said = expected_cost(asked)
     values = {"evaluations": 8 * (50 + 2 * 49 + 12), "times": "64", "steps": 20}
-    assert said == {"code": "cost_videos", "values": values}
+    assert cost(asked) == {"code": "cost_videos", "values": values, "evaluations": values["evaluations"]}
 
 
 @pytest.mark.parametrize(
@@ -102,4 +108,4 @@ def test_the_cost_is_said_as_a_person_would(host, evaluations, said):
     from sencache.caching.sentences import sentence
     from sencache.nodes.panel.cost import cost_of
 
-    assert sentence(cost_of(evaluations)) == f"About {evaluations} evaluations: {said}."
+    assert sentence(cost_of(evaluations)) == f"It takes about {evaluations} model calls: {said}."

@@ -42,7 +42,7 @@ def test_without_a_file_the_embedded_table_gives_the_latent_of_the_file(wan, sam
     by_file = SenCacheModelPatch.execute(wan, **patch_inputs(**settings)).args[0]
     gone = {**settings, "table": "shared.safetensors"}
     by_text = SenCacheModelPatch.execute(wan, **patch_inputs(**gone), embedded_table=text).args[0]
-    assert SenCacheModelPatch.validate_inputs(table=gone["table"], embedded_table=text) is True
+    assert SenCacheModelPatch.validate_inputs(table=gone["table"]) is True
     assert sample(by_text, steps=8).equal(sample(by_file, steps=8))
 
 
@@ -62,8 +62,9 @@ def test_another_file_that_was_chosen_by_name_wins(local, text):
     assert choice(text, "gone.safetensors").source == "embedded"
 
 
-def test_a_damaged_text_is_refused_before_anything_runs(host, text):
+def test_a_damaged_text_is_refused_before_anything_runs(wan, text):
     from sencache.nodes.model_patch import SenCacheModelPatch
 
-    refusal = SenCacheModelPatch.validate_inputs(embedded_table=text[:-8])
-    assert refusal == "SenCache Model Patch: The embedded table is damaged; embed it again."
+    with pytest.raises(ValueError) as caught:
+        SenCacheModelPatch.execute(wan, **patch_inputs(), embedded_table=text[:-8])
+    assert str(caught.value) == "SenCache Model Patch: The embedded table is damaged; embed it again."

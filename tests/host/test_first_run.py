@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from host_inputs import conditioning, empty_latent, patch_inputs, windowed
+from host_inputs import conditioning, empty_latent, panel_answer, patch_inputs, windowed
 from random_models import ARCHITECTURES
 from tiny_models import sample as sample_clip
 from tiny_models import sampler_object
@@ -184,11 +184,9 @@ def test_an_unguided_table_does_not_serve_guided_runs(wan, patch, sample, unknow
 
 def test_the_panel_of_a_guided_stage_keeps_to_the_guided_table(wan, patch, sample, unknown):
     """Its node is told of every table that its samplers measure, a second stage's at cfg 1 too."""
-    from sencache.nodes.panel.preview import answer
-
     def shown(name: str, cfg: float | None) -> str:
         told = {"sampling": {"cfg": cfg}, "settings": patch_inputs(), "tables": ["automatic", name]}
-        found = answer(told)
+        found = panel_answer(told)
         return found["problem"]["code"] if "problem" in found else found["table"]["name"]
 
     sample(patch(wan), steps=6, cfg=1.0)
@@ -202,8 +200,6 @@ def test_the_panel_of_a_guided_stage_keeps_to_the_guided_table(wan, patch, sampl
 
 def test_the_panel_at_cfg_1_takes_the_table_that_covers_more(wan, patch, half_step, sample, unknown):
     """As the run does, which knows its steps."""
-    from sencache.nodes.panel.preview import answer
-
     patched = patch(wan, speed_up=2.0)
     half_step(patched, empty_latent(), 0, STEPS // 2, noise=True, leftover=True)
     (guided,) = tables(unknown)
@@ -212,7 +208,7 @@ def test_the_panel_at_cfg_1_takes_the_table_that_covers_more(wan, patch, half_st
     sample(patched, steps=STEPS, cfg=1.0)
     sampling = {"cfg": 1.0, "steps": STEPS, "sampler": "euler", "scheduler": "simple"}
     names = ["automatic", f"measured/{guided}"]
-    found = answer({"sampling": sampling, "settings": patch_inputs(speed_up=2.0), "tables": names})
+    found = panel_answer({"sampling": sampling, "settings": patch_inputs(speed_up=2.0), "tables": names})
     assert found["table"]["name"] == records(patched)[-1].table_name == f"measured/{unguided}"
     assert found["nfe"] == records(patched)[-1].nfe == STEPS // 2
 
@@ -237,8 +233,6 @@ def test_noise_at_every_step_is_no_measurement(wan, patch, sample, unknown):
 def test_a_part_that_noise_keeps_from_being_measured_is_said_alike_before_and_after(
     wan, patch, half_step, sample, unknown
 ):
-    from sencache.nodes.panel.preview import answer
-
     half_step(patch(wan), empty_latent(), 0, 10, noise=True, leftover=True)
     (measured,) = tables(unknown)
     question = {"settings": patch_inputs(), "tables": ["automatic", f"measured/{measured}"], "embedded": ""}
@@ -246,7 +240,7 @@ def test_a_part_that_noise_keeps_from_being_measured_is_said_alike_before_and_af
     def foretold(sampler: str, **changed: Any) -> list[str]:
         sampling = {"steps": STEPS, "sampler": sampler, "scheduler": "simple", "cfg": 5.0}
         asked = {**question, "sampling": sampling, **changed}
-        return [note["code"] for note in answer(asked)["notes"]]
+        return [note["code"] for note in panel_answer(asked)["notes"]]
 
     noisy = ["unmeasured", "adds_noise"]
     assert foretold("euler") == ["measuring_rest"] and foretold("euler_ancestral") == noisy

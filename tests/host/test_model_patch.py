@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from host_inputs import patch_inputs
@@ -87,6 +89,103 @@ def test_another_models_table_is_refused_with_both_names_unless_overridden(wan, 
     patch(wan, sensitivity=other, any_model=True)
 
 
+def foreign_to_wan(table):
+    """Return the same table, told to be another model's."""
+    other = {"fingerprint": "0123456789abcdef", "model": "OtherVideoModel (1.30 B parameters)"}
+    return replace(table, metadata={**table.metadata, **other})
+
+
+@pytest.mark.parametrize("settings", [{"speed_up": 2.0}, {"epsilon": 0.03}, {"epsilon": 1e-6}], ids=str)
+def test_with_another_models_table_nothing_is_predicted_and_a_note_names_it(
+    wan, table, sample, patch, records, settings
+):
+    from sencache.caching.report import as_dict, as_text
+
+    own, other = (
+        patch(wan, sensitivity=one, any_model=True, **settings) for one in (table, foreign_to_wan(table))
+    )
+    assert torch.equal(sample(own, steps=14), sample(other, steps=14))
+    predicted, record = records(own)[-1], records(other)[-1]
+    assert predicted.predicted_error is not None and record.predicted_error is None
+    assert record.planned == predicted.planned
+    (note,) = [one for one in record.notes if one.code == "foreign"]
+    assert note.values == {"table": record.table_name, "model": "OtherVideoModel (1.30 B parameters)"}
+    assert not [one for one in predicted.notes if one.code == "foreign"]
+    told, text = as_dict(record), as_text(record)
+    assert told["predicted_error"] is told["visibility"] is None
+    assert "redicted error of" not in text and "OtherVideoModel" in text
+
+
+@pytest.mark.parametrize("settings", [{"speed_up": 2.0}, {"epsilon": 1e-6}], ids=str)
+def test_with_another_models_table_no_step_and_no_note_tells_an_error_of_it(
+    wan, table, sample, patch, records, settings
+):
+    from sencache.caching.report import as_dict
+
+    patched = patch(wan, sensitivity=foreign_to_wan(table), any_model=True, **settings)
+    sample(patched, steps=14)
+    told = as_dict(records(patched)[-1])
+    codes = {one["code"] for one in told["notes"]}
+    assert not codes & {"nothing_planned", "nothing_within", "less_predictable"}
+    assert {step["score"] for step in told["steps"]} == {None}
+
+
+def test_another_models_table_from_a_file_is_named_too(wan, sample, patch, records):
+    patched = patch(wan, table="tiny_ltxv.safetensors", any_model=True, speed_up=2.0)
+    sample(patched, steps=14)
+    record = records(patched)[-1]
+    (note,) = [one for one in record.notes if one.code == "foreign"]
+    assert note.values["table"] == record.table_name == "tiny_ltxv.safetensors"
+    assert note.values["model"].startswith("LTXV") and record.predicted_error is None
+
+
+def test_the_node_has_one_knob_and_one_switch_and_folds_the_rest(host):
+    from sencache.caching.config import SenCacheConfig
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    inputs = SenCacheModelPatch.GET_SCHEMA().inputs
+    assert [one.id for one in inputs[:4]] == ["model", "sensitivity", "speed_up", "exact"]
+    assert [one.default for one in inputs[2:4]] == [2.0, False] and SenCacheConfig().speed_up == 0
+    folded = [
+        bool(getattr(one, "advanced", None) or (one.extra_dict or {}).get("advanced")) for one in inputs
+    ]
+    assert folded == [False] * 4 + [True] * (len(inputs) - 4)
+
+
+def test_as_it_is_dropped_in_the_second_run_computes_half_of_the_steps(wan, sample, records, unknown):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    inputs = SenCacheModelPatch.GET_SCHEMA().inputs[2:]
+    dropped_in = {one.id: one.default for one in inputs}
+    patched = SenCacheModelPatch.execute(wan, **dropped_in).args[0]
+    assert torch.equal(sample(patched, steps=14), sample(wan, steps=14))
+    sample(patched, steps=14)
+    assert [one.nfe for one in records(patched)] == [14, 7]
+
+
+@pytest.mark.parametrize("off", [{"exact": True}, {"speed_up": 1.0}, {"epsilon": 0.0}, {"n": 0}], ids=str)
+def test_where_every_step_is_computed_no_table_is_needed_and_none_is_measured(
+    wan, sample, patch, records, unknown, off
+):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    patched = patch(wan, **{"speed_up": 3.0, "measure": False, **off})
+    assert torch.equal(sample(patched), sample(wan))
+    assert not unknown.exists() and records(patched)[-1].table_name == ""
+    assert SenCacheModelPatch.fingerprint_inputs(**patch_inputs(**off)) == ""
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_workflow_of_before_the_switch_is_a_draft(wan, patch, sample, records, exact):
+    from sencache.nodes.model_patch import SenCacheModelPatch
+
+    inputs = patch_inputs(speed_up=2.0)
+    del inputs["exact"]
+    patched = SenCacheModelPatch.execute(wan, **inputs, **({"exact": True} if exact else {})).args[0]
+    sample(patched, steps=14)
+    assert records(patched)[-1].nfe == (14 if exact else 7)
+
+
 def test_the_automatic_table_is_found_whatever_the_shift(host, wan, sample, patch, records):
     shifted = host.NODE_CLASS_MAPPINGS["ModelSamplingSD3"]().patch(wan, 3.0)[0]
     patched = patch(shifted, epsilon=0.3)
@@ -101,10 +200,13 @@ def test_a_linked_table_name_is_not_judged_before_it_is_known():
     assert SenCacheModelPatch.fingerprint_inputs(table=None) == ""
 
 
-def test_a_connected_table_makes_the_files_irrelevant(host):
+def test_a_connected_table_makes_the_files_irrelevant(wan, table, sample, patch, records):
     from sencache.nodes.model_patch import SenCacheModelPatch
 
-    assert SenCacheModelPatch.validate_inputs(table="gone.safetensors", sensitivity=None) is True
+    assert SenCacheModelPatch.validate_inputs(table="gone.safetensors") is True
+    patched = patch(wan, table="gone.safetensors", sensitivity=table, speed_up=2.0)
+    sample(patched, steps=14)
+    assert records(patched)[-1].nfe == 7
     assert SenCacheModelPatch.fingerprint_inputs(table="gone.safetensors", sensitivity=None) == ""
 
 
@@ -146,10 +248,11 @@ def test_a_damaged_file_does_not_stop_the_automatic_choice(wan, sample, patch, r
     ],
 )
 def test_names_never_leave_the_table_folders(wan, name):
+    """The host's own check lets every name through; the node itself refuses before anything is read."""
     from sencache.nodes.model_patch import SenCacheModelPatch
 
+    assert SenCacheModelPatch.validate_inputs(table=name) is True
     assert len(refusal(wan, table=name)) < 400
-    assert SenCacheModelPatch.validate_inputs(table=name) is not True
 
 
 def test_a_link_out_of_the_table_folders_is_refused(wan, host, tmp_path, table):

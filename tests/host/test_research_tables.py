@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from host_inputs import panel_answer
 
 KNOTS = 20
 ELEMENTS = 16 * 21 * 60 * 104
@@ -100,8 +101,6 @@ def test_what_is_no_table_is_refused(wan, patch, folder):
 
 
 def test_the_panel_answers_in_a_sentence(folder):
-    from sencache.nodes.panel.preview import answer
-
     write(folder / "wan.npz")
-    said = answer({"settings": {"rule": "paper"}, "tables": ["wan.npz"]})
+    said = panel_answer({"settings": {"rule": "paper"}, "tables": ["wan.npz"]})
     assert said["problem"]["text"].endswith(".")

@@ -116,6 +116,6 @@ def test_a_run_in_which_nothing_could_be_reused_says_so_and_why(wan, sample, pat
     patched = patch(wan, epsilon=1e-6)
     sampled(sample, patched)
     text = as_text(records(patched)[-1])
-    assert f"{STEPS} of {STEPS} evaluations computed, 0 reused" in text
-    assert "Nothing was reused: reusing a single evaluation would leave an error of" in text
-    assert "Raise epsilon above" in text
+    assert f"{STEPS} of {STEPS} steps computed, 0 reused" in text
+    assert "No step was skipped: skipping a single one would leave an error of" in text
+    assert "Raise the allowed error (epsilon) above" in text

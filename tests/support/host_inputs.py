@@ -29,6 +29,14 @@ def patch_inputs(**changed: Any) -> dict[str, Any]:
     return {"table": "automatic", "any_model": False, "exact": False, **inputs, **changed}
 
 
+def panel_answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Answer a panel's question about a run as the server does; raises QuestionError."""
+    from sencache.nodes.panel.preview import answer
+    from sencache.nodes.panel.wire import PlanQuestion, read
+
+    return answer(read(PlanQuestion, question)).plain()
+
+
 def windowed(model: Any, schedule: str = "standard_static") -> Any:
     """Return a model that is sampled in windows of four latent frames, two of them shared with the next."""
     import comfy.context_windows as windows

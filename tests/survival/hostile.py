@@ -79,14 +79,18 @@ def answer_to_name(given: str) -> str:
     from sencache.calibration.table import TableError
     from sencache.nodes.calibrate import SenCacheCalibrate
     from sencache.nodes.model_patch import SenCacheModelPatch
+    from sencache.nodes.refusals import refusal
     from sencache.nodes.tables import files as table_files
+    from sencache.nodes.tables.choice import file_choice
 
-    refusals = [
-        (SenCacheCalibrate.validate_inputs(table_name=given), "SenCache Calibrate"),
-        (SenCacheModelPatch.validate_inputs(table=given), "SenCache Model Patch"),
-    ]
-    for refusal, node in refusals:
-        assert refusal is True or sentence(refusal, node), (given, refusal)
+    told = SenCacheCalibrate.validate_inputs(table_name=given)
+    assert told is True or sentence(told, "SenCache Calibrate"), (given, told)
+    assert SenCacheModelPatch.validate_inputs(table=given) is True  # the node itself refuses
+    try:
+        file_choice(given)
+    except TableError as error:
+        told = refusal("SenCache Model Patch", error)
+        assert sentence(told, "SenCache Model Patch"), (given, told)
     assert len(SenCacheModelPatch.fingerprint_inputs(table=given)) in (0, 64)
     try:
         target = table_files.save_target(given)

@@ -15,6 +15,7 @@ from typing import Any
 
 import hostile
 import numpy as np
+from host_inputs import panel_answer
 
 Answer = Callable[[random.Random], str]
 LATENT = (4, 1, 2, 2)
@@ -112,11 +113,14 @@ def archives(folder: Path) -> Answer:
 
 def question(rng: random.Random) -> dict[str, Any]:
     """Return what a page might ask the planner, with hostile values."""
-    settings = {"epsilon": 0.05, "speed_up": 0.0, "n": 4, "rule": "plan", "forecast": "linear"}
+    settings = {
+        "epsilon": 0.05, "speed_up": rng.choice([0.0, 0.0, 1.0, 2.5, 6.0]), "n": 4, "rule": "plan",
+        "forecast": "linear", "exact": False, "any_model": rng.random() < 0.5,
+    }  # fmt: skip
     sampling = {"steps": 20, "scheduler": "simple", "sampler": "euler", "cfg": 5.0, "denoise": 1.0}
     asked: dict[str, Any] = {
         "settings": settings, "sampling": sampling, "tables": ["tiny_wan.safetensors"], "embedded": "",
-        "wish": rng.choice([None, None, 1.0, 2.5, 6.0]),
+        "model": rng.choice([None, None, {"fingerprint": "0" * 16, "weights": "0" * 16}]),
     }  # fmt: skip
     for _ in range(rng.randrange(1, 4)):
         part = rng.choice([settings, sampling, asked])
@@ -126,14 +130,13 @@ def question(rng: random.Random) -> dict[str, Any]:
 
 def answer_to_question(rng: random.Random) -> str:
     """Ask the planner as the panel does; return how it answered."""
-    from sencache.nodes.panel.preview import answer
-    from sencache.nodes.panel.question import QuestionError
+    from sencache.nodes.panel.wire import QuestionError
 
     asked = json.loads(json.dumps(question(rng)))
     try:
-        told = answer(asked)
+        told = panel_answer(asked)
     except QuestionError as error:
         assert len(str(error)) < hostile.SENTENCE, asked
         return "refused"
-    json.dumps(told)
+    json.dumps(told, allow_nan=False)
     return refused(told["problem"]["text"], "") if "problem" in told else "accepted"

@@ -45,6 +45,7 @@ SEED = 20261124
 WINDOW = 50
 NUMBERS = ("memory_mib", "seconds", "processor")
 CALIBRATE, PATCH, SAMPLER, STATS = "5", "6", "7", "8"
+COUNTS = re.compile(r"\d+ of \d+ (steps|model calls \(\d+ steps\)) computed")  # of Cache Stats
 KINDS = ("measured", "planned", "not measurable", "with its table")
 
 
@@ -114,7 +115,7 @@ def outcome(told: dict[str, Any], part: str) -> tuple[str, str | None]:
     """Read what Cache Stats tells of a run: its kind, and what went wrong, None where nothing did."""
     text, (run,) = told["text"][0], told["sencache"]
     codes = {note["code"] for note in run["notes"]}
-    wrong = None if re.match(r"\d+ of \d+ evaluations computed", text) else str(text[:100])
+    wrong = None if COUNTS.match(text) else str(text[:100])
     if not part:
         return KINDS[3], wrong
     if any(code.startswith("unmeasurable") for code in codes):

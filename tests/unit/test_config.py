@@ -54,9 +54,12 @@ def test_settings_can_not_be_changed_after_they_were_checked():
         ({"max_reuse": 0}, False),
         ({"epsilon": 0.0, "speed_up": 3.0}, False),
         ({"speed_up": 3.0}, True),
+        ({"speed_up": 1.0}, False),
+        ({"speed_up": 1}, False),
+        ({"speed_up": 1.01}, True),
     ],
 )
-def test_an_epsilon_or_n_of_zero_turns_reuse_off(settings, reuses):
+def test_an_epsilon_or_n_of_zero_or_a_speed_up_of_one_turns_reuse_off(settings, reuses):
     assert SenCacheConfig(**settings).reuses is reuses
 
 

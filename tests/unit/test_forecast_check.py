@@ -67,7 +67,7 @@ def test_where_a_prompt_begins_the_other_branch_is_still_compared_with_its_own_f
     """The positive branch changes all the way, the negative one hardly: only the latter can be compared."""
     outputs = [[curve(sigma), 0.01 * curve(sigma)] for sigma in SIGMAS]
     modes = from_outputs([1000 * sigma for sigma in SIGMAS], outputs)
-    run = planned_run(replace(table_of(), modes=modes), speed_up=1.0)
+    run = planned_run(replace(table_of(), modes=modes), epsilon=1e-12)  # the plan computes every step
     for sigma, (positive, negative) in zip(SIGMAS, outputs, strict=True):
         begin(run, torch.zeros(1, 4), sigma)
         run.store("early" if sigma > 0.5 else "late", positive)

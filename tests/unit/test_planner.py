@@ -28,7 +28,7 @@ def test_a_wish_computes_exactly_what_it_leaves_whatever_the_quotient_rounds_to(
         allowed = next((n for n in range(steps, 0, -1) if n * wish <= steps * (1 + 1e-12)), 0)
         count = min(steps, max(2, allowed))
         assert evaluations_for(wish, steps) == count
-    for wish in (1.0, 1.5, 2.0, 3.0, steps / max(1, steps // 2)):
+    for wish in (1.1, 1.5, 2.0, 3.0, max(1.1, steps / max(1, steps // 2))):
         made = policy(table, points=points, speed_up=wish, max_reuse=60)
         count = max(evaluations_for(wish, steps), math.ceil(steps / 32))
         assert made.planned == count == simulate(made, table, points).nfe
@@ -42,10 +42,24 @@ def test_epsilon_bounds_the_predicted_error_with_as_few_evaluations_as_any_plan_
             made = policy(table_of(), points=points, epsilon=float(epsilon))
             assert made.predicted_error <= epsilon
             planner = Planner(SenCacheConfig(), EVERYWHERE, table_of(), points)
-            fewer = [planner.of_count(count) for count in range(1, made.planned)]
+            fewer = [planner.of_count(count) for count in range(2, made.planned)]
             assert all(points.amplified(plan.predicted) > epsilon for plan in fewer)
             counts.append(made.planned)
-    assert min(counts) == 1 and max(counts) == STEPS
+    assert min(counts) == 2 and max(counts) == STEPS
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9])
+def test_no_epsilon_leaves_fewer_than_two_evaluations(steps):
+    """With one, nothing tells where the run goes; a run of one step has but one."""
+    sigmas = [1 - step / steps for step in range(steps)]
+    points = points_at(sigmas, [1000 * sigma for sigma in sigmas])
+    assert policy(table_of(), points=points, epsilon=1e6).planned == min(2, steps)
+
+
+def test_a_speed_up_of_one_plans_nothing_and_stores_nothing():
+    made = policy(table_of(), speed_up=1.0)
+    assert made.planned is None and not made.stores
+    assert simulate(made, table_of(), POINTS).nfe == STEPS
 
 
 def noisy(amount: float, steps: int = STEPS) -> np.ndarray:
@@ -136,7 +150,7 @@ def between(sigmas: list[float]) -> tuple[tuple[float, float], ...]:
     return tuple((at, 1000 * at) for pair in zip(sigmas, halves, strict=True) for at in pair)
 
 
-@pytest.mark.parametrize("wish", [1.0, 1.2, 1.5, 2.0, 3.0, 4.5, 9.0])
+@pytest.mark.parametrize("wish", [1.01, 1.2, 1.5, 2.0, 3.0, 4.5, 9.0])
 def test_a_wish_counts_evaluations_where_there_are_several_a_step(wish):
     points = replace(POINTS, evaluations=between(SIGMAS))
     table = table_of(sigmas=[*SIGMAS, 0.0])
@@ -146,7 +160,7 @@ def test_a_wish_counts_evaluations_where_there_are_several_a_step(wish):
     assert made.planned == sum(not one.reuse for one in decisions) <= max(2, 2 * STEPS / wish)
     costs = []
     for count in range(1, STEPS + 1):
-        wished = policy(table, speed_up=STEPS / count)
+        wished = policy(table, speed_up=STEPS / count)  # all of them at a speed-up of 1
         costs.append(sum(not one.reuse for one in simulate(wished, table, points).decisions))
     assert costs == sorted(costs) and costs[-1] == 2 * STEPS
     assert made.planned == max(cost for cost in costs if cost <= max(2, 2 * STEPS / wish))

@@ -10,6 +10,7 @@ import pytest
 from sencache.caching.config import SenCacheConfig
 from sencache.caching.notes import Note
 from sencache.caching.policy import Action, Decision, Reason
+from sencache.caching.remarks import FEW_STEPS
 from sencache.caching.report import as_dict, as_text
 from sencache.tests.toy_records import FIRST, OFF, long_record, outside, over, planned, record, reused
 
@@ -23,7 +24,16 @@ def lines_with(record, words: str) -> list[str]:
 def test_a_record_counts_computed_and_reused_evaluations():
     run = record(FIRST, reused(0.05), reused(0.09), over(0.2), reused(0.03))
     assert (run.nfe, run.reused, run.speed_up) == (2, 3, 2.5)
-    assert lines_with(run, "evaluations computed") == ["2 of 5 evaluations computed, 3 reused: 2.50x fewer."]
+    assert lines_with(run, "computed, ") == ["2 of 5 steps computed, 3 reused: 2.50x fewer."]
+
+
+def test_a_sampler_that_calls_the_model_twice_a_step_is_not_said_to_have_twice_the_steps():
+    decisions = (FIRST, reused(0.05), over(0.2), reused(0.03))
+    twice, once = record(*decisions, steps=2), record(*decisions, steps=4)
+    calls = "2 of 4 model calls (2 steps) computed, 2 reused: 2.00x fewer."
+    assert lines_with(twice, "computed, ") == [calls]
+    assert lines_with(once, "computed, ") == ["2 of 4 steps computed, 2 reused: 2.00x fewer."]
+    assert as_dict(twice)["steps_asked"] == 2 and as_dict(record(*decisions))["steps_asked"] is None
 
 
 def test_seconds_are_medians_so_that_a_slow_first_evaluation_does_not_count():
@@ -46,7 +56,7 @@ def test_the_report_names_settings_and_table():
     run = replace(
         record(FIRST), config=SenCacheConfig("paper", "hold", 0.07, max_reuse=10), table_name="wan21"
     )
-    settings = "Settings: rule paper, forecast hold, epsilon 0.07, n 10"
+    settings = "Settings: allowed error (epsilon) 0.07, longest skip (n) 10, rule paper, forecast hold"
     assert lines_with(run, "Settings") == [settings + ", table wan21."]
     assert lines_with(replace(run, table_name=""), "Settings") == [settings + "."]
 
@@ -54,7 +64,7 @@ def test_the_report_names_settings_and_table():
 def test_the_report_tells_the_predicted_changes():
     run = record(FIRST, reused(0.02), over(0.5), reused(0.06))
     assert lines_with(run, "Predicted change") == [
-        "Predicted change of the output: 0.0200 to 0.5000, median 0.0600, against epsilon 0.1."
+        "Predicted change of the output: 0.0200 to 0.5000, median 0.0600, against an allowed error of 0.1."
     ]
     assert lines_with(record(FIRST), "Predicted") == ["Predicted error: nothing to compare."]
 
@@ -63,15 +73,16 @@ def test_the_report_counts_why_evaluations_were_computed_most_frequent_first():
     run = record(FIRST, over(0.2), over(0.3), reused(0.05), outside(0.05), outside(0.05), outside(0.05))
     assert lines_with(run, "Computed because") == [
         "Computed because: outside the start-end range (3), predicted error above the limit (2), "
-        "first evaluation (1)."
+        "first step (1)."
     ]
 
 
 def test_where_everything_was_too_far_the_advice_is_a_larger_epsilon():
     run = record(FIRST, over(0.32), over(0.25), over(0.4))
-    assert lines_with(run, "Nothing was reused") == [
-        "Nothing was reused: the smallest predicted error was 0.2500. Raise epsilon above it. "
-        "With samplers that add noise at every step (SDE, ancestral, LCM) every reused step costs more."
+    assert lines_with(run, "No step was skipped") == [
+        "No step was skipped: the smallest predicted error was 0.2500. Raise the allowed error (epsilon) "
+        "above it. With samplers that add noise at every step (SDE, ancestral, LCM) every skipped step costs "
+        "more."
     ]
 
 
@@ -81,29 +92,50 @@ def test_where_everything_was_too_far_the_advice_is_a_larger_epsilon():
     ids=["range", "strict"],
 )
 def test_where_epsilon_is_not_what_kept_it_from_reuse_the_advice_is_not_to_raise_it(decisions):
-    advice = lines_with(record(*decisions), "Nothing was reused")
+    advice = lines_with(record(*decisions), "No step was skipped")
     assert len(advice) == 1 and "start, end and strict percent" in advice[0] and "epsilon" not in advice[0]
 
 
 def test_where_evaluations_over_epsilon_were_left_the_strict_ones_do_not_count():
     run = record(FIRST, over(0.05, limit=0.001), over(0.3))
-    assert "0.3000. Raise epsilon" in as_text(run)
+    assert "0.3000. Raise the allowed error (epsilon) above it" in as_text(run)
 
 
 def test_missing_outputs_are_not_blamed_on_a_setting():
     missing = Decision(Action.COMPUTE, Reason.NO_STORED_OUTPUT, 0.05, 0.1)
-    assert lines_with(record(FIRST, missing, missing), "Nothing was reused") == []
+    run = record(FIRST, missing, missing)
+    assert lines_with(run, "No step was skipped") == []
+    assert "At 2 of the steps there was no stored output to reuse" in as_text(run)
 
 
 def test_reuse_that_is_off_is_said_and_nothing_else_is_advised():
-    text = as_text(record(OFF, OFF, epsilon=0.0))
-    assert "Reuse is off" in text and "Raise epsilon" not in text and "little to gain" not in text
+    off = record(OFF, OFF, epsilon=0.0)
+    by_speed = replace(off, config=SenCacheConfig(speed_up=1.0))
+    for run in (off, by_speed):
+        text = as_text(run)
+        assert "Every step was computed, because the settings say so" in text
+        assert "Raise the allowed" not in text and "little to gain" not in text
 
 
-def test_few_evaluations_are_said_to_gain_little_and_many_are_not():
-    few = record(FIRST, *[reused(0.05)] * 3)
-    assert "With so few evaluations (4) there is little to gain" in as_text(few)
+def test_few_steps_are_said_to_gain_little_and_many_are_not():
+    few = record(FIRST, *[reused(0.05)] * (FEW_STEPS - 1))
+    assert f"With {FEW_STEPS} steps there is little to gain" in as_text(few)
+    assert "little to gain" not in as_text(record(FIRST, *[reused(0.05)] * FEW_STEPS))
     assert "little to gain" not in as_text(long_record())
+
+
+@pytest.mark.parametrize(
+    ("settings", "aim"),
+    [
+        ({}, "epsilon"),
+        ({"speed_up": 2.0}, "speed"),
+        ({"epsilon": 0.0, "speed_up": 2.0}, "off"),
+        ({"max_reuse": 0}, "off"),
+        ({"speed_up": 1.0}, "off"),
+    ],
+)
+def test_what_a_run_aimed_for_is_told(settings, aim):
+    assert as_dict(replace(record(FIRST), config=SenCacheConfig(**settings)))["aim"] == aim
 
 
 def test_a_run_that_was_stopped_says_so():
@@ -132,7 +164,7 @@ def test_a_good_run_gets_no_advice():
 
 def test_a_run_stopped_before_its_first_evaluation_is_reported_without_a_reason():
     lines = as_text(record(complete=False)).splitlines()
-    assert lines[0] == "0 of 0 evaluations computed, 0 reused: 0.00x fewer."
+    assert lines[0] == "0 of 0 steps computed, 0 reused: 0.00x fewer."
     assert lines[-1] == "The run was stopped before its end."
     assert not any(line.startswith("Computed because") for line in lines)
     assert as_dict(record())["reuse_ratio"] == 0.0
@@ -144,10 +176,12 @@ def test_the_report_as_values_says_the_same():
     steps = values.pop("steps")
     assert values == {
         "evaluations": 4,
+        "steps_asked": None,
         "nfe": 2,
         "reused": 2,
         "reuse_ratio": 0.5,
         "speed_up": 2.0,
+        "aim": "epsilon",
         "seconds_computed": 2.0,
         "seconds_reused": 0.5,
         "seconds_saved": 3.0,
@@ -159,7 +193,7 @@ def test_the_report_as_values_says_the_same():
         "complete": True,
         "node_id": "7",
         "table": "wan21",
-        "notes": [{"code": "few_evaluations", "values": {"count": 4}}],
+        "notes": [{"code": "few_steps", "values": {"count": 4}}],
     }
     assert steps[3] == {
         "sigma": 0.25,
@@ -182,26 +216,38 @@ def planned_run(*decisions, **settings):
 def test_a_planned_run_tells_what_was_planned_and_the_error_to_expect():
     run = planned_run(FIRST, reused(0.01), reused(0.02), planned(0.06), planned(0.02))
     assert lines_with(run, "Planned") == [
-        "Planned 3 computed evaluations; predicted error of the finished latent (rms, of about 1): 0.0312, "
+        "Planned to compute 3 steps; predicted error of the finished latent (rms, of about 1): 0.0312, "
         "hardly visible. Of each step, the error predicted if it and all before it, back to the last "
         "computed one, are reused: 0.0100 to 0.0600, median 0.0200."
     ]
     assert lines_with(run, "Computed because") == [
-        "Computed because: the plan computes here (2), first evaluation (1)."
+        "Computed because: planned (2), first step (1)."
     ]
     assert as_dict(run)["planned"] == 3 and as_dict(run)["predicted_error"] == 0.0312
 
 
-def test_a_wished_speed_up_is_named_in_epsilons_place():
+def test_a_target_speed_is_named_in_epsilons_place():
     run = planned_run(FIRST, reused(0.01), speed_up=2.5)
-    assert lines_with(run, "Settings") == ["Settings: rule plan, forecast linear, speed-up 2.5, n 30."]
+    settings = "Settings: target speed 2.5x, longest skip (n) 30, rule plan, forecast linear."
+    assert lines_with(run, "Settings") == [settings]
+
+
+def test_a_run_with_a_foreign_table_predicts_nothing_and_a_note_says_why():
+    foreign = Note("foreign", {"table": "mine.safetensors", "model": "Other (1.30 B parameters)"})
+    run = replace(planned_run(FIRST, reused(0.01), planned(0.06)), predicted_error=None, notes=(foreign,))
+    text = as_text(run)
+    assert "redicted error" not in text and "0.06" not in text and "redicted change" not in text
+    assert "'mine.safetensors' was measured on another model (Other (1.30 B parameters))" in text
+    told = as_dict(run)
+    assert (told["planned"], told["predicted_error"], told["visibility"]) == (3, None, None)
+    assert "" not in text.splitlines()
 
 
 def test_where_a_plan_reuses_nothing_the_report_names_the_error_that_a_reuse_would_leave():
     run = planned_run(FIRST, planned(0.09), planned(0.07), epsilon=0.001)
-    assert lines_with(run, "Nothing was reused") == [
-        "Nothing was reused: reusing a single evaluation would leave an error of 0.0700 or more. Raise "
-        "epsilon above that, or wish for a speed-up."
+    assert lines_with(run, "No step was skipped") == [
+        "No step was skipped: skipping a single one would leave an error of 0.0700 or more. Raise the "
+        "allowed error (epsilon) above that, or set a target speed."
     ]
 
 
@@ -228,20 +274,20 @@ def test_a_broken_runs_numbers_are_left_out_of_json():
 
 def test_more_than_planned_is_explained():
     run = record(FIRST, reused(0.01), over(0.2), over(0.3), planned=1)
-    assert lines_with(run, "The run computed 2 more than planned: the latent moved further")
+    assert lines_with(run, "The run computed 2 steps more than planned: the latent moved further")
     assert not lines_with(record(FIRST, reused(0.01), planned=1), "more than planned")
     assert not lines_with(record(FIRST, reused(0.01), over(0.2)), "more than planned")
 
 
 def test_where_noise_kept_a_planned_run_from_reuse_no_larger_epsilon_is_advised():
     text = as_text(planned_run(FIRST, over(0.2), over(0.3), planned(0.05)))
-    assert "The run computed 1 more than planned" in text and "Raise epsilon" not in text
+    assert "more than planned: the latent moved further" in text and "Raise the allowed" not in text
 
 
 @pytest.mark.parametrize(("nfe", "unmet"), [(2, False), (3, True)])
 def test_a_wish_that_was_not_met_is_told_after_the_run(nfe, unmet):
     decisions = [FIRST, *[planned(0.1)] * (nfe - 1), *[reused(0.01)] * (4 - nfe)]
     run = replace(record(*decisions, planned=nfe), config=SenCacheConfig(speed_up=2.0))
-    assert ("The wished speed-up of 2 was not reached: 3 of 4" in as_text(run)) == unmet
+    assert ("The target speed of 2 was not reached: 3 of 4 steps were computed" in as_text(run)) == unmet
     limited = replace(run, notes=(Note("wish_limited", {"wished": "2", "count": 3, "total": 4}),))
     assert "was not reached" not in as_text(limited)  # told before the run already

@@ -33,13 +33,13 @@ def without_modes() -> SensitivityTable:
     return SensitivityTable(table.timestep, table.sigma, table.rows)
 
 
-def test_every_rule_has_its_policy_and_with_epsilon_or_n_at_zero_nothing_is_stored():
+def test_every_rule_has_its_policy_and_where_reuse_is_off_nothing_is_stored():
     kinds = {"plan": Planned, "joint": Threshold, "paper": Threshold}
     assert kinds.keys() == RULES.keys()
     for rule, kind in kinds.items():
         made = policy(table_of(), rule=rule)
         assert isinstance(made, kind) and made.config.rule == rule and made.stores
-        for off in ({"epsilon": 0.0}, {"max_reuse": 0}, {"epsilon": 0.0, "speed_up": 3.0}):
+        for off in ({"epsilon": 0.0}, {"max_reuse": 0}, {"epsilon": 0.0, "speed_up": 3.0}, {"speed_up": 1.0}):
             nothing = policy(table_of(), rule=rule, **off)
             assert isinstance(nothing, ComputeAll) and not nothing.stores
             assert {one.reason for one in simulate(nothing, table_of(), POINTS).decisions} == {Reason.OFF}

@@ -10,12 +10,15 @@ import pytest
 from sencache.caching.notes import Note
 from sencache.caching.policy import Reason
 from sencache.caching.sentences import NotedError, reason_text, sentence, texts
+from sencache.caching.visibility import Visibility
+from sencache.calibration.recording import Obstacle
 from sencache.nodes.refusals import NotedTableError, problem, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "web").rglob("*.js"))
-CHOICES = ("quality", "balanced", "fast", "quick", "paper")  # presets
-PANEL_TEXT = re.compile(r'\btext\(\s*(?:\w+(?:\.\w+)* \? )?"(\w+)"(?: : "(\w+)")?')
+COMMENT = re.compile(r"(?m)^\s*(?://|\*|/\*\*).*$|/\*\*.*?\*/")
+ASKED = re.compile(r"(?<![\w.])(text|button)\(\s*")
+OF_ANY_BUTTON = ("name", "`${name}_tip`")  # how `button` in lib/view.js asks for what it is given
 
 
 def gaps(text: str) -> list[str]:
@@ -47,9 +50,50 @@ def values(call: ast.Call) -> set[str] | None:
 
 
 def panel_texts_asked() -> set[str]:
-    """Read the names of the panels' texts off their source."""
-    pairs = [pair for path in SCRIPTS for pair in PANEL_TEXT.findall(path.read_text(encoding="utf-8"))]
-    return {name for pair in pairs for name in pair if name}
+    """Read the names of the panels' texts off every script: each call must tell its names."""
+    found = set()
+    for path in SCRIPTS:
+        code = COMMENT.sub("", path.read_text(encoding="utf-8"))
+        for call in ASKED.finditer(code):
+            (asked, *_) = parts(code[call.end() :], ",")
+            if path.name == "view.js" and asked in OF_ANY_BUTTON:
+                continue
+            names = names_of(asked, code)
+            assert names, f"{path.name}: what text does {call.group()}{asked} ask for?"
+            found |= names | ({f"{name}_tip" for name in names} if call.group(1) == "button" else set())
+    return found
+
+
+def parts(code: str, separator: str) -> list[str]:
+    """Split an expression, up to the end of what holds it, where a separator is not inside anything."""
+    found, depth, quote = [""], 0, ""
+    for place, sign in enumerate(code):
+        if not quote and depth == 0 and sign in ")]};":
+            break
+        quote = "" if sign == quote else quote or (sign if sign in "\"'`" else "")
+        if not quote:
+            depth += (sign in "([{") - (sign in ")]}")
+        other = code[place + 1 : place + 2] in (".", "?") or code[place - 1 : place] == "?"  # ?. and ??
+        if sign == separator and not quote and depth == 0 and not (sign == "?" and other):
+            found.append("")
+        else:
+            found[-1] += sign
+    return [part.strip() for part in found]
+
+
+def names_of(asked: str, code: str) -> set[str]:
+    """Return the names that an expression may be: a text, one of two, or what a constant holds."""
+    if literal := re.fullmatch(r'"(\w+)"', asked):
+        return {literal.group(1)}
+    if len(branches := parts(asked, "?")) == 2:
+        both = [names_of(branch, code) for branch in parts(branches[1], ":")]
+        return set().union(*both) if all(both) else set()
+    if held := re.search(rf"\bconst {re.escape(asked)} = ", code):
+        return names_of(parts(code[held.end() :], "\n")[0], code)
+    if looped := re.search(rf"Object\.entries\((\w+)\)\.map\(\(\[{re.escape(asked)}, ", code):
+        held = re.search(rf"(?ms)^const {looped.group(1)} = {{\n(.*?)^}};", code)
+        return set(re.findall(r"(?m)^  (\w+):", held.group(1))) if held else set()
+    return set()
 
 
 @pytest.mark.parametrize("locale", sorted(texts()))
@@ -70,7 +114,11 @@ def test_english_and_chinese_are_there():
 
 def test_every_reason_has_its_text_and_no_text_is_left_over():
     assert set(texts()["en"]["reasons"]) == {reason.value for reason in Reason}
-    assert reason_text(Reason.FIRST) == "first evaluation"
+    assert reason_text(Reason.FIRST) == "first step"
+
+
+def test_every_word_for_an_error_has_its_text_and_no_text_is_left_over():
+    assert set(texts()["en"]["visibility"]) == {one.value for one in Visibility}
 
 
 def test_every_note_in_the_source_has_a_sentence_with_its_gaps():
@@ -81,11 +129,36 @@ def test_every_note_in_the_source_has_a_sentence_with_its_gaps():
         assert given is None or given == set(gaps(text)), code
 
 
-def test_every_text_that_a_panel_asks_for_is_there_and_none_is_left_over():
-    asked = panel_texts_asked()
-    tips = {f"{name}_tip" for name in (*CHOICES, "embed", "unembed", "save")}
-    built = tips | set(CHOICES) | {"embed", "unembed", "save"}
-    assert asked | built == set(texts()["en"]["panel"])
+def test_no_note_is_left_over():
+    obstacles = {f"unmeasurable_{one.value}" for one in Obstacle}
+    told = {code for code in texts()["en"]["notes"] if code.startswith("unmeasurable_")}
+    assert told == obstacles
+    assert set(texts()["en"]["notes"]) - told == set(notes_said())
+
+
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        ('say(text("saved"))', {"saved"}),
+        ('text(answer.there ? "there" : "saved", answer)', {"there", "saved"}),
+        ('text(valueOf(this.node, "n") === 0 ? "zero" : "one")', {"zero", "one"}),
+        ('text((a?.b ?? "?") ? "one" : "two", {})', {"one", "two"}),
+        ('const calls = a === b ? "one" : "two";\ntext(calls, { n: 1 })', {"one", "two"}),
+        ("const P = {\n  a: 1,\n  b: 2,\n};\nObject.entries(P).map(([name, of]) => text(name", {"a", "b"}),
+        ("text(`${name}_more`)", set()),
+        ("text(name)", set()),
+    ],
+)
+def test_the_names_that_a_script_asks_for_are_read_as_it_means_them(script, names):
+    call = list(ASKED.finditer(script))[-1]
+    assert names_of(parts(script[call.end() :], ",")[0], script) == names
+
+
+@pytest.mark.parametrize("locale", sorted(texts()))
+def test_every_text_that_a_panel_asks_for_is_there_and_none_is_left_over(locale):
+    asked, there = panel_texts_asked(), set(texts()[locale]["panel"])
+    assert len(asked) > 60
+    assert (sorted(asked - there), sorted(there - asked)) == ([], [])
 
 
 def test_a_note_is_worded_with_its_values_in_the_gaps():

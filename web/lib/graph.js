@@ -28,18 +28,25 @@ export function* everyNode(graph = root()) {
 /**
  * Find a node by the id that the server knows it by, such as "12:3" for node 3 of subgraph node 12.
  * @param {string} id
- * @returns {GraphNode | null}
+ * @returns {[GraphNode | null, GraphNode[]]} the node, and the nodes of the subgraphs that it is in
  */
-export function nodeAt(id) {
+export function placeAt(id) {
   /** @type {Graph | undefined} */
   let graph = root();
-  let node = null;
+  /** @type {GraphNode[]} */
+  const way = [];
   for (const part of id.split(":")) {
-    node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
-    graph = node?.subgraph;
+    /** @type {GraphNode | null} */
+    const node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
+    if (!node) return [null, []];
+    way.push(node);
+    graph = node.subgraph;
   }
-  return node;
+  return [way.pop() ?? null, way];
 }
+
+/** @type {(id: string) => GraphNode | null} */
+export const nodeAt = (id) => placeAt(id)[0];
 
 /** @returns {Link | null} */
 function linkOf(/** @type {Graph | null} */ graph, /** @type {number | null | undefined} */ id) {
@@ -47,8 +54,44 @@ function linkOf(/** @type {Graph | null} */ graph, /** @type {number | null | un
   return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? null;
 }
 
+/** @type {Map<Graph, GraphNode>} the node that stands for a subgraph, where one of several is meant */
+let meant = new Map();
+
+/**
+ * Do something from the point of view of one copy of a subgraph.
+ * @template T
+ * @param {GraphNode[]} hosts the nodes that stand for the subgraphs on the way
+ * @param {() => T} work
+ * @returns {T}
+ */
+export function within(hosts, work) {
+  const before = meant;
+  meant = new Map(hosts.flatMap((host) => (host.subgraph ? [[host.subgraph, host]] : [])));
+  try {
+    return work();
+  } finally {
+    meant = before;
+  }
+}
+
 /** @param {Graph} graph a subgraph; returns the nodes that stand for it */
-const standingFor = (graph) => [...everyNode()].filter((node) => node.subgraph === graph);
+function standingFor(graph) {
+  const one = meant.get(graph);
+  return one ? [one] : [...everyNode()].filter((node) => node.subgraph === graph);
+}
+
+/**
+ * Yield every node with the nodes that stand for the subgraphs that it is in, the outermost first.
+ * @param {Graph} [graph]
+ * @param {GraphNode[]} [hosts]
+ * @returns {Generator<[GraphNode, GraphNode[]]>}
+ */
+export function* everyPlace(graph = root(), hosts = []) {
+  for (const node of graph.nodes ?? []) {
+    yield [node, hosts];
+    if (node.subgraph) yield* everyPlace(node.subgraph, [...hosts, node]);
+  }
+}
 
 /**
  * Yield the nodes that an output leads to, with the slot that it enters, looking into subgraphs.

@@ -8,11 +8,13 @@
 export function restoreByName(node) {
   const configure = node.configure;
   if (typeof configure !== "function") return;
+  const usual = Object.fromEntries((node.widgets ?? []).map(({ name, value }) => [name, value]));
   node.configure = function (/** @type {any} */ saved) {
     const values = named(saved); // before ComfyUI puts the inputs into its own order
     const returned = configure.call(this, saved);
     for (const widget of values ? this.widgets ?? [] : []) {
-      if (widget.serialize !== false && values && widget.name in values) widget.value = values[widget.name];
+      const found = values && widget.name in values ? values[widget.name] : usual[widget.name];
+      if (widget.serialize !== false && found !== undefined) widget.value = found;
     }
     return returned;
   };

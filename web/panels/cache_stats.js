@@ -16,6 +16,7 @@ import { History } from "./history.js";
 /** @type {Map<string, Prompt>} the last runs, by node, workflow and prompt */
 const kept = new Map();
 const MOST_KEPT = 64;
+const LOOK = 400; // ms between looks at the graph
 
 /** @type {WeakMap<GraphNode, CacheStatsPanel>} */
 const panels = new WeakMap();
@@ -55,6 +56,13 @@ function finish(run, summary) {
   run.cells = summary.steps.map((step) => ({ ...step, reuse: step.action === "reuse" }));
   run.expected = run.cells.length;
   return run;
+}
+
+/** Look whether what is shown is of the workflow that is shown: a copy has the same ids. */
+export function watchRuns() {
+  window.setInterval(() => {
+    for (const panel of document.hidden ? [] : shownPanels()) panel.look();
+  }, LOOK);
 }
 
 let begins = ""; // the prompt that runs, or ran last
@@ -116,6 +124,13 @@ class CacheStatsPanel {
     this.content.classList.remove("quiet");
   }
 
+  look() {
+    if (!this.prompt || isShown({ prompt: this.prompt })) return;
+    this.prompt = "";
+    this.waits = false;
+    this.content.replaceChildren(text("stats_wait"));
+  }
+
   show() {
     const held = heldOf(kept, this.node);
     if (!held || this.waits && held.prompt !== this.prompt) return;
@@ -133,6 +148,7 @@ class CacheStatsPanel {
     const others = [...kept.values()].some((one) => one.prompt === ran[0]?.prompt && !isShown(one));
     if (others) return;
     this.waits = false;
+    this.prompt = ran[0]?.prompt ?? "";
     this.content.classList.remove("quiet");
     if (!ran.length) return this.content.replaceChildren(...(output.sencache_notes ?? []).map(told));
     showRuns(this.content, ran.map((one) => finish(begun(String(one.node_id)), one)));

@@ -97,15 +97,19 @@ class CalibratePanel {
     const state = JSON.stringify([again, costQuestion(this.node), this.last?.seconds_each]);
     if (state === this.priced) return;
     this.priced = state;
-    if (again === false) return this.cost.replaceChildren(text("measured_already"));
+    if (again === false) {
+      this.cost.className = "";
+      return this.cost.replaceChildren(text("measured_already"));
+    }
     void this.price(again === true);
   }
 
   /** @param {boolean} again */
   async price(again) {
+    const asked = this.priced;
     /** @type {Wire.CostTold | undefined} */
     const answer = await ask("cost", costQuestion(this.node));
-    if (!answer?.code) return;
+    if (!answer?.code || asked !== this.priced) return;
     const each = this.last?.seconds_each;
     const takes = each ? text("takes_about", { t: duration(each * answer.evaluations) }) : "";
     this.cost.className = again ? `said ${looksClass("details_change")}` : "";

@@ -1,6 +1,6 @@
 // The last runs of a workflow, and the way back to each of them.
 
-import { capture, nodeAt, root, setValues } from "../lib/graph.js";
+import { capture, placeAt, root, setValues, within } from "../lib/graph.js";
 import { duration, text, visible } from "../lib/texts.js";
 import { make, show } from "../lib/view.js";
 
@@ -90,8 +90,8 @@ function settingsOf({ settings }) {
 /** @param {Past} past whose settings are put back */
 function restore({ settings }) {
   for (const [id, values] of Object.entries(settings)) {
-    const node = nodeAt(id);
-    if (node) setValues(node, values);
+    const [node, hosts] = placeAt(id);
+    if (node) within(hosts, () => setValues(node, values));
   }
   capture();
 }

@@ -1,9 +1,11 @@
 // The panel in SenCache Model Patch: the speed, and what a run will do before it is paid for.
 
 import { ask, refusal } from "../lib/ask.js";
-import { alongModel, capture, everyNode, isOff, nodeAt, originOf, setValues, valueOf } from "../lib/graph.js";
+import {
+  alongModel, capture, everyNode, everyPlace, isOff, nodeAt, setValues, valueOf, within,
+} from "../lib/graph.js";
 import { isShown, noteSeconds, secondsOf } from "../lib/runs.js";
-import { AUTOMATIC, connectedTo, loaderOf, samplerOf, samplingOf, tablesOf } from "../lib/sampling.js";
+import { connectedTo, loaderOf, samplerOf, samplingOf, tablesOf } from "../lib/sampling.js";
 import { fillStrip } from "../lib/strip.js";
 import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
@@ -16,31 +18,38 @@ const REST = 500; // ms after which a moved slider counts as let go
 const LOOK = 400; // ms between looks at the graph: undo, paste and other nodes tell nobody
 const AGE = 5000; // ms after which an answer is asked for again: files come and go without a word
 const MUTED = 2;
+const PATCH = "SenCacheModelPatch";
 const TITLE = "SenCache Model Patch"; // every refusal of the node begins with it
 const USUAL = { epsilon: 0.03, n: 30 };
 const PAGE = Math.random().toString(36).slice(2); // tells this page's panels from another page's
 
 let made = 0; // panels, of this page
 
-/** @type {WeakMap<GraphNode, ModelPatchPanel>} */
+/** @type {WeakMap<GraphNode, ModelPatchPanel[]>} by the node that shows them */
 const panels = new WeakMap();
 
 class ModelPatchPanel {
-  /** @param {GraphNode} node */
-  constructor(node) {
+  /**
+   * @param {GraphNode} node
+   * @param {GraphNode[]} [hosts] the nodes of the subgraphs that it is in
+   * @param {GraphNode} [shownOn] the one of them that shows this panel, its speed alone; the node itself if none
+   */
+  constructor(node, hosts = [], shownOn) {
     this.node = node;
+    this.hosts = hosts;
     this.asker = `${PAGE}/${made++}`; // the newest question of each counts
     this.asked = "";
     this.askedAt = 0;
     /** @type {any} the server's answer: undefined before the first, null for none */
     this.plan = undefined;
+    this.shown = ""; // the question and its answer
     this.failure = ""; // why the last run was refused, until something changes
     this.failedFor = "";
     /** @type {AbortController | null} */
     this.request = null;
     this.timer = 0;
     this.dragged = 0; // while the slider is moved: one step for Undo
-    this.mode = node.mode;
+    this.mode = 0; // muted or bypassed, or one of the subgraphs around it
     this.knob = new Knob((speed, letGo) => this.chooseSpeed(speed, letGo));
     this.line = make("div", { className: "said", attributes: { "aria-live": "polite" } });
     this.strip = make("div", { className: "strip" });
@@ -51,10 +60,14 @@ class ModelPatchPanel {
     this.fold = foldAdvanced(node);
     const buttons = make("div", { className: "row" }, [this.release, this.embedded.element, this.fold.toggle]);
     const parts = [this.knob.element, this.line, this.strip, this.knob.table, this.notes, this.about, buttons];
-    for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
-    this.panel = mount(node, make("div", {}, parts), 130, ["speed_up", "exact"]);
-    this.forgetOthersTable();
-    panels.set(node, this);
+    if (shownOn) {
+      const title = make("div", { className: "quiet", textContent: node.title });
+      this.panel = mount(shownOn, make("div", {}, [title, this.knob.element, this.line]), 60);
+    } else {
+      for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
+      this.panel = mount(node, make("div", {}, parts), 130, ["speed_up", "exact"]);
+      this.forgetOthersTable();
+    }
     this.look();
   }
 
@@ -68,9 +81,17 @@ class ModelPatchPanel {
     });
   }
 
+  /**
+   * Read one of the node's widgets, or what stands for it on the subgraph's node.
+   * @param {string} name
+   */
+  value(name) {
+    return within(this.hosts, () => valueOf(this.node, name));
+  }
+
   /** @returns {number} the speed that is asked for; 0 where the allowed error decides */
   target() {
-    return Number(valueOf(this.node, "speed_up") ?? 0);
+    return Number(this.value("speed_up") ?? 0);
   }
 
   /**
@@ -81,7 +102,7 @@ class ModelPatchPanel {
   chooseSpeed(speed, letGo) {
     /** @type {Record<string, unknown>} */
     const values = { speed_up: speed };
-    for (const [name, usual] of Object.entries(USUAL)) if (valueOf(this.node, name) === 0) values[name] = usual;
+    for (const [name, usual] of Object.entries(USUAL)) if (this.value(name) === 0) values[name] = usual;
     clearTimeout(this.dragged);
     this.dragged = window.setTimeout(() => {
       this.dragged = 0;
@@ -92,7 +113,7 @@ class ModelPatchPanel {
 
   /** @param {Record<string, unknown>} values */
   set(values) {
-    const refused = setValues(this.node, values);
+    const refused = within(this.hosts, () => setValues(this.node, values));
     if (!this.dragged) capture();
     this.changed();
     if (refused.includes("speed_up")) this.say(text("rounded"), "bad");
@@ -105,9 +126,10 @@ class ModelPatchPanel {
 
   look() {
     this.fold.follow();
-    const question = JSON.stringify(this.question());
-    if (this.node.mode !== this.mode) {
-      this.mode = this.node.mode;
+    const question = within(this.hosts, () => JSON.stringify(this.question()));
+    const mode = [this.node, ...this.hosts].find(isOff)?.mode ?? 0;
+    if (mode !== this.mode) {
+      this.mode = mode;
       this.show();
     }
     if (this.failure && this.failedFor !== question) {
@@ -140,7 +162,9 @@ class ModelPatchPanel {
     const answer = await ask("plan", JSON.parse(question), request.signal);
     if (request.signal.aborted || answer?.problem?.code === "superseded") return;
     if (!answer) this.asked = ""; // asked again at the next look
-    if (JSON.stringify(answer) === JSON.stringify(this.plan)) return;
+    const shown = question + JSON.stringify(answer);
+    if (shown === this.shown) return;
+    this.shown = shown;
     this.plan = answer;
     this.show();
   }
@@ -161,7 +185,7 @@ class ModelPatchPanel {
     const follows = plan ? plan.governs !== "speed" : target === 0;
     this.knob.point(target > 0 ? target : plan?.speed_up ?? 1, follows);
     this.knob.paint(plan, target, (nfe) => this.seconds(nfe));
-    this.panel.classList.toggle("off", isOff(this.node) || plan?.governs === "exact");
+    this.panel.classList.toggle("off", this.mode !== 0 || plan?.governs === "exact");
     this.panel.setAttribute("data-nfe", plan ? String(plan.nfe) : "");
     show(this.release, plan !== null && (plan.governs === "epsilon" || plan.governs === "off"));
     show(this.strip, plan !== null);
@@ -179,26 +203,27 @@ class ModelPatchPanel {
    * @returns {[string, string]} what the run will do, and what its colour stands for
    */
   headline(plan) {
-    if (this.node.mode === MUTED) return [text("muted"), "bad"];
-    if (isOff(this.node)) return [text("bypassed"), ""];
+    if (this.mode === MUTED) return [text("muted"), "bad"];
+    if (this.mode !== 0) return [text("bypassed"), ""];
     if (this.failure) return [this.failure, "bad"];
     if (!plan) return this.plan?.problem?.code === "no_table" ? [this.measuring(), ""] : [refusal(this.plan), "bad"];
     if (plan.governs === "exact") return [text("exact"), ""];
-    if (plan.governs === "off") return [text(valueOf(this.node, "epsilon") === 0 ? "epsilon_zero" : "n_zero"), ""];
+    if (plan.governs === "off") return [text(this.value("epsilon") === 0 ? "epsilon_zero" : "n_zero"), ""];
     const values = { nfe: plan.nfe, total: plan.evaluations, x: plan.speed_up.toFixed(1) };
     const calls = plan.evaluations === plan.steps ? "expected" : "expected_calls";
     const parts = [text(calls, values)];
     if (plan.nfe === plan.evaluations) parts.push(text("nothing"));
     else if (plan.visibility) parts.push(visible(plan.visibility));
     const said = parts.join(" · ");
-    const because = plan.governs === "epsilon" ? text("by_epsilon", { e: valueOf(this.node, "epsilon") }) : "";
+    const because = plan.governs === "epsilon" ? text("by_epsilon", { e: this.value("epsilon") }) : "";
     const looks = plan.nfe < plan.evaluations ? looksClass(plan.visibility) : "";
     return [because ? `${because} ${said}` : said, looks];
   }
 
   /** @returns {string} that the next run measures, and what that takes */
   measuring() {
-    const steps = samplingOf(this.node).steps;
+    if (within(this.hosts, () => connectedTo(this.node))) return text("calibrates_next");
+    const steps = within(this.hosts, () => samplingOf(this.node).steps);
     const seconds = steps ? this.seconds(steps) : "";
     return seconds ? text("measures_next_in", { t: seconds }) : text("measures_next");
   }
@@ -207,7 +232,8 @@ class ModelPatchPanel {
   unplanned() {
     if (this.failure || this.plan?.problem?.code !== "no_table") return [];
     const target = this.target();
-    return target > 1 ? [text("target_then", { x: target.toFixed(1) })] : [];
+    const first = within(this.hosts, () => connectedTo(this.node)) ? "target_now" : "target_then";
+    return target > 1 ? [text(first, { x: target.toFixed(1) })] : [];
   }
 
   /** @param {Wire.PlanTold} plan */
@@ -224,14 +250,14 @@ class ModelPatchPanel {
 
   /** @param {number} nfe */
   seconds(nfe) {
-    const each = secondsOf(samplerOf(this.node));
+    const each = within(this.hosts, () => secondsOf(samplerOf(this.node)));
     return each === undefined ? "" : text("about", { t: duration(each * nfe) });
   }
 
   /** @param {string} why the node's run was refused */
   fail(why) {
     this.failure = why;
-    this.failedFor = JSON.stringify(this.question());
+    this.failedFor = within(this.hosts, () => JSON.stringify(this.question()));
     this.asked = this.failedFor;
     if (this.plan === undefined) this.plan = null;
     this.show();
@@ -246,14 +272,28 @@ class ModelPatchPanel {
 
 /** @param {GraphNode} node */
 export function addModelPatchPanel(node) {
-  return new ModelPatchPanel(node);
+  panels.set(node, [new ModelPatchPanel(node)]);
 }
 
-/** @returns {Generator<[GraphNode, ModelPatchPanel]>} */
+/** Show the speed of a Model Patch in a subgraph on the subgraph's node too, and on those around that. */
+function addOuterPanels() {
+  for (const [node, hosts] of everyPlace()) {
+    for (const host of node.comfyClass === PATCH ? hosts : []) {
+      const there = panels.get(host) ?? [];
+      if (there.some((panel) => panel.node === node) || typeof host.addDOMWidget !== "function") continue;
+      panels.set(host, [...there, new ModelPatchPanel(node, hosts, host)]);
+    }
+  }
+}
+
+/** @returns {Generator<[GraphNode, ModelPatchPanel]>} each Model Patch with one of its panels */
 function* everyPanel() {
-  for (const node of everyNode()) {
-    const panel = panels.get(node);
-    if (panel) yield [node, panel];
+  const inside = new Set(everyNode());
+  for (const node of inside) {
+    for (const panel of panels.get(node) ?? []) {
+      show(panel.panel, inside.has(panel.node)); // one may have been taken out of its subgraph
+      if (inside.has(panel.node)) yield [panel.node, panel];
+    }
   }
 }
 
@@ -265,12 +305,14 @@ export function tookMeasured() {
 /** @param {Wire.ModelEvent} news whose model a Model Patch has */
 export function tookModel(news) {
   const node = isShown(news) ? nodeAt(news.node ?? "") : null;
-  const panel = node && panels.get(node);
-  if (!node || !panel) return;
+  if (!node || !panels.has(node)) return;
   const { fingerprint, weights } = news;
   node.properties.sencache_model = { fingerprint, weights, loader: loaderOf(node) };
-  if (panel.failure) panel.failure = "";
-  panel.changed();
+  for (const [patch, panel] of everyPanel()) {
+    if (patch !== node) continue;
+    panel.failure = "";
+    panel.changed();
+  }
 }
 
 /** @param {Wire.RunEvent} news */
@@ -295,6 +337,8 @@ export function failed({ prompt_id, node_id, exception_message }) {
 /** Look at the graph from time to time. */
 export function watch() {
   window.setInterval(() => {
-    for (const [, panel] of document.hidden ? [] : everyPanel()) panel.look();
+    if (document.hidden) return;
+    addOuterPanels();
+    for (const [, panel] of everyPanel()) panel.look();
   }, LOOK);
 }
