@@ -6,6 +6,7 @@ import { begin } from "./lib/ask.js";
 import { learn } from "./lib/texts.js";
 import { addCacheStatsPanel, tookStep } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews } from "./panels/calibrate.js";
+import { addComparePanel, tookComparison } from "./panels/compare.js";
 import { addModelPatchPanel, offer, tookMeasured, watch } from "./panels/model_patch.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
@@ -13,6 +14,7 @@ const PANELS = {
   SenCacheModelPatch: addModelPatchPanel,
   SenCacheStats: addCacheStatsPanel,
   SenCacheCalibrate: addCalibratePanel,
+  SenCacheCompare: addComparePanel,
 };
 
 app.registerExtension({
@@ -27,6 +29,7 @@ app.registerExtension({
     api.addEventListener("sencache.run", (/** @type {CustomEvent} */ event) => tookStep(event.detail));
     api.addEventListener("sencache.measured", (/** @type {CustomEvent} */ event) => tookMeasured(event.detail));
     api.addEventListener("sencache.calibration", (/** @type {CustomEvent} */ event) => tookNews(event.detail));
+    api.addEventListener("executed", (/** @type {CustomEvent} */ event) => tookComparison(event.detail?.output));
     watch();
   },
   /** @param {GraphNode} node */
