@@ -20,7 +20,7 @@ from .panel.compare_frames import FOLDER, FrameFiles, shown_frames
 from .panel.live import Listener
 
 NODE = "SenCache Compare"
-VIDEOS = ("the reference", "the faster video")
+VIDEOS = ("the reference", "the faster video")  # as locales/*/nodeDefs.json names the inputs
 
 
 class SenCacheCompare(io.ComfyNode):
@@ -36,12 +36,8 @@ class SenCacheCompare(io.ComfyNode):
             description="Plays two videos of one seed in step, side by side or under a wipe, and shows how "
             "far they differ: as a picture, and as PSNR and SSIM. Both must have the same length and size.",
             inputs=[
-                io.Image.Input(
-                    "images_a", display_name="reference", tooltip="The video without SenCache, or any other."
-                ),
-                io.Image.Input(
-                    "images_b", display_name="faster", tooltip="The same seed's video with SenCache."
-                ),
+                io.Image.Input("images_a", tooltip="The video without SenCache, or any other."),
+                io.Image.Input("images_b", tooltip="The same seed's video with SenCache."),
                 io.Float.Input(
                     "fps", default=16.0, min=1.0, max=120.0, step=1.0,
                     tooltip="Frames per second at which the panel plays both.",

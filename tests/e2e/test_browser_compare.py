@@ -1,6 +1,8 @@
-"""SenCache Compare in the browser: both videos in step, the wipe by mouse and keys, the numbers of the report."""
+"""SenCache Compare in the browser: both videos in step, the wipe by mouse and keys, the report's numbers."""
 
 from __future__ import annotations
+
+import uuid
 
 import pytest
 from examples_demo import comparison
@@ -11,8 +13,7 @@ IDS = {name: str(index + 1) for index, name in enumerate(comparison().prompt)}
 PLACES = {IDS[name]: place for name, place in {
     "demo": (0, 700), "patch": (320, 700), "without": (700, 700), "with": (700, 1100), "stats": (1050, 900),
     "frames without": (1400, 700), "frames with": (1400, 850), "compare": (60, 20)}.items()}  # fmt: skip
-PIXEL = """(canvas, [x, y]) => [...canvas.getContext("2d").getImageData(
-    Math.round(x * canvas.width), Math.round(y * canvas.height), 1, 1).data]"""
+NAMES = "node.inputs.slice(0, 2).map(one => one.label ?? one.localized_name)"
 PIXELS = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
 
 
@@ -91,6 +92,7 @@ def test_both_pictures_appear_with_the_numbers_of_the_report(studio, compared):
     said = studio.panel_with("PSNR").inner_text()
     assert all(line in said for line in report) and report[0].startswith("PSNR ")
     assert "reference" in said and "faster" in said
+    assert studio.node(IDS["compare"], NAMES) == ["reference", "faster"]
     box = canvas(studio).bounding_box()
     assert box["width"] > 300 and abs(box["width"] / box["height"] - 392 / 192) < 0.05
     studio.picture("compare_side")
@@ -98,7 +100,8 @@ def test_both_pictures_appear_with_the_numbers_of_the_report(studio, compared):
 
 def test_the_picture_grows_with_the_node_and_the_node_has_room_for_it(studio, compared):
     before = canvas(studio).bounding_box()
-    studio.node(IDS["compare"], "node.setSize([node.size[0] + 250, node.size[1]])")
+    wider = "(node.setSize([node.size[0] + 250, node.size[1]]), node.setDirtyCanvas(true, true))"
+    studio.node(IDS["compare"], wider)
     studio.until(lambda: canvas(studio).bounding_box()["width"] > before["width"] + 150)
     studio.page.wait_for_timeout(600)
     panel = studio.page.locator(".sencache:has(.compare)").bounding_box()
@@ -142,7 +145,8 @@ def test_the_wipe_and_the_frames_are_reached_by_keys(studio, compared):
     left = pixels(studio)
     for _ in range(20):
         studio.page.keyboard.press("ArrowRight")
-    assert float(slider(studio, "Divider of the wipe").input_value()) == pytest.approx(before + 0.1, abs=0.006)
+    moved = float(slider(studio, "Divider of the wipe").input_value()) - before
+    assert moved == pytest.approx(0.1, abs=0.006)
     assert pixels(studio) != left
     slider(studio, "Frame").focus()
     studio.page.keyboard.press("ArrowRight")
@@ -210,9 +214,14 @@ def test_a_removed_node_stops_playing(studio, compared):
     assert set(moved) == {still}
 
 
-def test_a_tab_that_was_left_shows_its_comparison_again(studio, compared):
+def test_a_tab_that_was_left_shows_its_comparison_again(studio):
+    studio.load(workflow(seed=9), PLACES)
+    opened = {**studio.page.evaluate("app.graph.serialize()"), "id": str(uuid.uuid4())}  # as a saved file is
+    studio.load(opened)
+    before = studio.queue()
     studio.page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
-    studio.until(lambda: canvas(studio).count() == 0)
+    studio.until(lambda: studio.page.locator(".compare").count() == 0)
+    studio.finished(before)
     studio.page.evaluate("app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
     canvas(studio).and_(studio.page.locator("[data-frame]")).wait_for()
     assert "PSNR" in studio.panel_with("PSNR").inner_text()
@@ -239,6 +248,7 @@ def test_it_is_told_in_chinese_and_seen_in_a_light_theme(studio):
         studio.finished(studio.queue())
         studio.page.locator(".compare canvas[data-frame]").wait_for()
         said = studio.panel_with("PSNR").inner_text()
+        assert studio.node(IDS["compare"], NAMES) == ["参考", "加速"]
         assert all(word in said for word in ("并排", "划像", "差异", "参考", "加速", "最差帧"))
         studio.picture("compare_light_zh")
         button(studio, "划像").click()

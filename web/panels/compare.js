@@ -6,7 +6,7 @@ import { text, told } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
 
 const STYLE = `.sencache .compare {
-  canvas { display: block; margin-inline: auto; border-radius: 2px; }
+  canvas { display: block; margin-inline: auto; }
   .wipe { cursor: ew-resize; touch-action: none; }
   input { width: 100%; margin: 0; accent-color: #3b8ce0; }
   .names { justify-content: space-between; opacity: 0.8; }
@@ -18,10 +18,11 @@ const WIDTH = 460; // of a new node
 const HIGHEST = 440; // of a picture
 const GAP = 8; // between the videos, in pixels of theirs
 const MOST_KEPT = 32;
+const DRAGS = /** @type {const} */ (["pointerdown", "pointermove", "mousedown"]);
 
 /**
- * @typedef {{node: string, workflow?: string, notes: any[], files: string[], subfolder: string, width: number,
- *   height: number, numbers: number[], count: number, fps: number, gain: number}} Shown
+ * @typedef {{notes: any[], files: string[], subfolder: string, width: number, height: number, numbers: number[],
+ *   count: number, fps: number, gain: number}} Shown
  * @typedef {{mode: string, wipe: number, index: number, playing: boolean}} View `wipe` is the reference's share
  */
 
@@ -60,8 +61,8 @@ export function addComparePanel(node) {
     player?.stop();
     player = held.files.length ? new Player(held, view) : undefined;
     const [first, ...rest] = held.notes.map(told);
-    const said = [make("div", { className: "strong" }, [first]), make("div", {}, [rest.join(" ")])];
-    content.replaceChildren(...(player?.parts ?? []), ...said);
+    const numbers = make("div", { className: "strong" }, [first]);
+    content.replaceChildren(...(player?.parts ?? []), numbers, make("div", {}, [rest.join(" ")]));
   };
   panels.set(node, show);
   chain(node, "onConfigure", () => setTimeout(show));
@@ -91,10 +92,10 @@ class Player {
       make("button", { value, textContent, onclick: () => this.show({ mode: value }) }));
     this.images = shown.files.map((filename) => {
       const query = new URLSearchParams({ filename, subfolder: shown.subfolder, type: "temp" });
-      return make("img", { src: api.apiURL(`/view?${query}`), onload: () => this.show(), onerror: () => this.gone() });
+      const onerror = () => (this.stop(), this.canvas.replaceWith(text("compare_gone")));
+      return make("img", { src: api.apiURL(`/view?${query}`), onload: () => this.show(), onerror });
     });
-    const follow = this.follow.bind(this);
-    Object.assign(this.canvas, { onpointerdown: follow, onpointermove: follow, onmousedown: follow });
+    for (const event of DRAGS) this.canvas.addEventListener(event, (one) => this.drag(one));
     this.show({ index: Math.min(view.index, last) });
     this.play(view.playing);
     const controls = last ? [make("div", { className: "row" }, [this.toggle, this.slider, this.count])] : [];
@@ -119,18 +120,13 @@ class Player {
     cancelAnimationFrame(this.timer);
   }
 
-  gone() {
-    this.stop();
-    this.canvas.replaceWith(text("compare_gone"));
-  }
-
-  /** @param {MouseEvent} event the divider follows a drag */
-  follow(event) {
-    if (this.view.mode !== "wipe") return;
+  /** @param {MouseEvent} event that the divider follows */
+  drag(event) {
+    if (this.view.mode !== "wipe" || !(event.buttons & 1)) return;
     event.stopPropagation();
-    if (event instanceof PointerEvent && event.buttons) this.canvas.setPointerCapture(event.pointerId);
+    if (event instanceof PointerEvent) this.canvas.setPointerCapture(event.pointerId);
     const { left, width } = this.canvas.getBoundingClientRect();
-    if (event.buttons & 1) this.show({ wipe: Math.min(1, Math.max(0, (event.clientX - left) / width)) });
+    this.show({ wipe: Math.min(1, Math.max(0, (event.clientX - left) / width)) });
   }
 
   /** @param {Partial<View>} [changed] of what is seen */
@@ -138,8 +134,8 @@ class Player {
     const { canvas, shown, view } = this;
     const { mode, index } = Object.assign(view, changed);
     for (const one of this.modes) one.setAttribute("aria-pressed", String(one.value === mode));
-    const both = [text("compare_reference"), text("compare_faster")];
-    const names = mode === "difference" ? [text("compare_amplified", { gain: shown.gain })] : both;
+    const videos = [text("compare_reference"), text("compare_faster")];
+    const names = mode === "difference" ? [text("compare_amplified", { gain: shown.gain })] : videos;
     this.names.replaceChildren(...names.map((name) => make("span", {}, [name])));
     canvas.setAttribute("aria-label", names.join(" | "));
     this.wipe.hidden = mode !== "wipe";
@@ -158,7 +154,7 @@ function paint(canvas, image, { width, height, numbers }, { mode, wipe, index })
   if (canvas.width !== wide || canvas.height !== height) Object.assign(canvas, { width: wide, height });
   canvas.style.width = `min(100%, ${Math.round((HIGHEST * wide) / height)}px)`;
   const pen = canvas.getContext("2d");
-  if (!pen || !image.complete || !image.naturalWidth) return;
+  if (!pen || !image.naturalWidth) return;
   const place = image.naturalWidth / 3; // a file holds the reference, the faster one and the difference
   const paste = (/** @type {number} */ which, from = 0, left = 0) =>
     pen.drawImage(image, which * place + from, 0, width - from, height, left + from, 0, width - from, height);
