@@ -148,13 +148,18 @@ def found(fidelity: Fidelity) -> list[Note]:
     numbers = {
         "psnr": f"{fidelity.psnr:.1f}",
         "worst_psnr": f"{fidelity.worst_psnr:.1f}",
-        "ssim": f"{fidelity.mean_ssim:.3f}",
-        "worst_ssim": f"{fidelity.worst_ssim:.3f}",
+        "ssim": ssim_text(fidelity.mean_ssim),
+        "worst_ssim": ssim_text(fidelity.worst_ssim),
     }
     notes = [Note("compare_numbers", numbers), Note("compare_rms", {"rms": f"{fidelity.rms:.3g}"})]
     if count > 1:
         notes.append(Note("compare_worst", {"frame": fidelity.worst_frame + 1, "count": count}))
     return [*notes, Note("compare_gain", {"gain": fidelity.gain})]
+
+
+def ssim_text(ssim: float) -> str:
+    """Print an SSIM of videos that differ: never as 1, however near."""
+    return f"{ssim:.3f}" if ssim < 0.9985 else f"{min(ssim, 0.9999):.4f}"
 
 
 def as_shown(files: FrameFiles | None, count: int, fps: float, gain: int) -> dict[str, Any]:

@@ -61,6 +61,12 @@ def test_numbers_picture_and_report_tell_a_difference_of_a_hundredth(compare):
     assert codes(output) == ["compare_numbers", "compare_rms", "compare_worst", "compare_gain"]
 
 
+def test_an_ssim_is_not_rounded_to_1_where_the_videos_differ(compare):
+    almost = video()
+    almost[1, 2, 3, 0] += 1e-6
+    assert "SSIM 0.9999 (worst 0.9999)" in compare(video(), almost).args[1]
+
+
 def test_identical_videos_are_called_identical_and_the_answer_is_json(compare):
     output = compare(video(), video())
     assert output.args[1] == "Both videos are identical, bit for bit." and not output.args[0].any()
