@@ -29,7 +29,7 @@ HOST_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # What ComfyUI brings and the host-free half uses.
 RUN_TIME = ("numpy", "scipy", "safetensors", "pillow", "einops")
 DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image")
-TEST_TOOLS = ("pytest", "hypothesis", "scikit-image")
+TEST_TOOLS = ("pytest", "hypothesis", "scikit-image", "kornia>=0.7.1")
 BROWSER_TOOLS = ("playwright",)  # it drives the system's chromium and downloads none
 TYPESCRIPT = "typescript@7"
 
@@ -62,7 +62,8 @@ def browser(session: nox.Session) -> None:
         session.error("ComfyUI was not found: set COMFYUI_PATH to its folder")
     _install_host(session, host)
     session.install(*BROWSER_TOOLS)
-    files = [f"tests/e2e/test_browser_{name}.py" for name in ("panel", "runs", "first_run", "languages")]
+    names = ("panel", "runs", "first_run", "languages", "compare")
+    files = [f"tests/e2e/test_browser_{name}.py" for name in names]
     chosen = session.posargs or files
     session.run("pytest", *chosen, env={"COMFYUI_PATH": str(host), "SENCACHE_BROWSER": "1"})
 

@@ -7,6 +7,7 @@ from server import PromptServer
 
 from .cache_stats import SenCacheStats
 from .calibrate import SenCacheCalibrate
+from .compare import SenCacheCompare
 from .demo import SenCacheDemo, SenCacheDemoFrames
 from .model_patch import SenCacheModelPatch
 from .panel.routes import add_routes
@@ -22,4 +23,5 @@ class SenCacheExtension(ComfyExtension):
         server = getattr(PromptServer, "instance", None)
         if server is not None:
             add_routes(server.routes)
-        return [SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheDemo, SenCacheDemoFrames]
+        own = [SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheCompare]
+        return [*own, SenCacheDemo, SenCacheDemoFrames]

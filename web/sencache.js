@@ -8,6 +8,7 @@ import { followPrompts } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
 import { addCacheStatsPanel, ended, refused, started, tookStep, watchRuns } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews, watchCalibrations } from "./panels/calibrate.js";
+import { addComparePanel, tookComparison } from "./panels/compare.js";
 import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/model_patch.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
@@ -15,6 +16,7 @@ const PANELS = {
   SenCacheModelPatch: addModelPatchPanel,
   SenCacheStats: addCacheStatsPanel,
   SenCacheCalibrate: addCalibratePanel,
+  SenCacheCompare: addComparePanel,
 };
 
 /** @type {Record<string, (detail: any) => void>} by the event that the server sends */
@@ -26,6 +28,7 @@ const HEARD = {
   "sencache.measured": tookMeasured,
   "sencache.model": tookModel,
   "sencache.calibration": tookNews,
+  executed: tookComparison,
   execution_start: started,
   execution_success: ended,
   execution_interrupted: ended,

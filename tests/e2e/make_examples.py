@@ -46,6 +46,7 @@ LAY_OUT = """([columns, names, note, title]) => {
             if (name !== "note") node.size = [Math.max(wide, least[0], 300), Math.max(high, least[1])];
             if (/CLIPTextEncode/.test(node.comfyClass ?? "")) node.size = [340, 130];
             if (/SenCacheModelPatch/.test(node.comfyClass ?? "")) node.size = [360, node.size[1]];
+            if (/SenCacheCompare/.test(node.comfyClass ?? "")) node.size = [460, 430];
             if (/SenCacheStats/.test(node.comfyClass ?? "")) node.size = [420, 400];
             if (/Preview|SaveAnimated/.test(node.comfyClass ?? "")) node.size = [420, 360];
             node.pos = [left, top];
@@ -69,7 +70,7 @@ SHOWN = """kinds => {  // the place on the page of these kinds of nodes, of all 
     });
     return [0, 1, 2, 3].map(side => Math[side < 2 ? "min" : "max"](...boxes.map(box => box[side])));
 }"""
-RESULT = "SenCacheStats|PreviewImage|SaveAnimated"
+RESULT = "SenCacheStats|SenCacheCompare|PreviewImage|SaveAnimated"
 FIT = """() => {
     const nodes = app.graph.nodes, view = app.canvas.ds, canvas = app.canvas.canvas;
     const left = Math.min(...nodes.map(one => one.pos[0]));

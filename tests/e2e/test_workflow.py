@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from workflows import artist_workflow
 
-NODES = {"SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats"}
+NODES = {"SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats", "SenCacheCompare"}
 STEPS = 16
 
 
@@ -42,7 +42,7 @@ def saved_latent(server, history):
     return load_file(server.base / "output" / saved["filename"])["latent_tensor"]
 
 
-def test_the_pack_loads_with_its_three_nodes(server):
+def test_the_pack_loads_with_its_nodes(server):
     assert "IMPORT FAILED" not in server.log.read_text()
     info = server.get("/object_info")
     assert NODES <= info.keys()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats", "SenCacheDemo", "SenCacheDemoFrames")
+NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats", "SenCacheCompare", "SenCacheDemo",
+         "SenCacheDemoFrames")  # fmt: skip
 
 
 @pytest.fixture
@@ -16,10 +17,12 @@ def schemas(host):
     """The schemas of the pack's nodes, by node id."""
     from sencache.nodes.cache_stats import SenCacheStats
     from sencache.nodes.calibrate import SenCacheCalibrate
+    from sencache.nodes.compare import SenCacheCompare
     from sencache.nodes.demo import SenCacheDemo, SenCacheDemoFrames
     from sencache.nodes.model_patch import SenCacheModelPatch
 
-    nodes = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheDemo, SenCacheDemoFrames)
+    own = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheCompare)
+    nodes = (*own, SenCacheDemo, SenCacheDemoFrames)
     return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
 
 

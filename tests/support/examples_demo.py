@@ -87,31 +87,17 @@ def comparison() -> Example:
     nodes.add("frames without", "SenCacheDemoFrames", samples=("without", 0))
     nodes.add("frames with", "SenCacheDemoFrames", samples=("stats", 0))
     nodes.add(
-        "side by side",
-        "ImageStitch",
-        image1=("frames without", 0),
-        image2=("frames with", 0),
-        direction="right",
-        match_image_size=True,
-        spacing_width=8,
-        spacing_color="white",
+        "compare", "SenCacheCompare", images_a=("frames without", 0), images_b=("frames with", 0), fps=6.0
     )
-    nodes.add(
-        "save",
-        "SaveAnimatedWEBP",
-        images=("side by side", 0),
-        filename_prefix="SenCache comparison",
-        fps=6.0,
-        lossless=True,
-        quality=90,
-        method="default",
+    note = (
+        "**Same seed, without and with SenCache.** Press *Run*, then *Wipe*, and drag over the picture. Move "
+        "*Speed* and run again."
     )
-    note = "**Same seed, left without and right with SenCache.** Move *Speed* and run again."
     columns = [
         ["demo", "note"],
         ["patch"],
         ["without", "with"],
         ["stats", "frames without", "frames with"],
-        ["side by side", "save"],
+        ["compare"],
     ]
     return Example("SenCache comparison", note, nodes.prompt, columns)
