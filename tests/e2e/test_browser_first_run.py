@@ -20,7 +20,7 @@ COLUMNS = [  # of nodes under each other: their left edge, and how far they are 
     (1330, 420, ["stats", "high stats", "low stats"]),
 ]
 TUNED = itertools.count(1)  # each fine-tune has a factor of its own: models are told apart by their weights
-WAITING, MEASURED = "the first run measures it", "The model was measured in this run"
+WAITING, MEASURED = "The next run measures the model", "The model was measured in this run"
 SECONDS = 90
 INTO_A_SUBGRAPH = """names => {
     const chosen = app.graph.nodes.filter(one => names.includes(one.comfyClass));
@@ -71,7 +71,8 @@ def said(studio, words):
 
 def planned(studio):
     """Return what each Model Patch's panel says of the next run: computed, of steps."""
-    found = re.findall(r"(\d+) of (\d+) steps computed", "\n".join(studio.panels()))
+    plans = studio.page.locator(".sencache[data-nfe]:visible").all_inner_texts()
+    found = re.findall(r"(\d+) of (\d+) steps computed", "\n".join(plans))
     return [(int(computed), int(steps)) for computed, steps in found]
 
 
@@ -85,7 +86,7 @@ def plans(studio, count):
 
 def computed(studio, found):
     """Wait until Cache Stats say that the runs computed what was planned."""
-    words = [f"{computed} of {steps} evaluations computed" for computed, steps in found]
+    words = [f"{computed} of {steps} steps computed, " for computed, steps in found]
     studio.until(lambda: all(said(studio, one) for one in words), SECONDS)
 
 

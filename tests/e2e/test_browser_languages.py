@@ -35,7 +35,7 @@ def test_the_panel_of_model_patch_is_in_the_users_language(speaking):
     studio, said = speaking
     studio.load(demo_workflow(steps=20), PLACES)
     panel = said["panel"]
-    shown = ("expected", "error", "quality", "balanced", "fast", "speed", "embed", "plan_of")
+    shown = ("expected", "by_epsilon", "error", "use_speed", "speed", "offer", "embed", "plan_of")
     shows(studio, *(panel[name] for name in shown))
     first = studio.panel().locator(".strip > i").first.get_attribute("title")
     assert said["reasons"]["first"] in first and panel["computed"] in first
@@ -48,7 +48,7 @@ def test_the_panel_of_model_patch_is_in_the_users_language(speaking):
 def test_why_there_is_no_plan_is_said_in_the_users_language(speaking):
     studio, said = speaking
     studio.load(demo_workflow(table="automatic"), PLACES)
-    shows(studio, said["notes"]["no_table"])
+    shows(studio, said["panel"]["measures_next"])
     studio.node("2", "(node.widgets.find(one => one.name === 'table').value = 'gone.safetensors')")
     shows(studio, said["notes"]["table_gone"])
 
@@ -60,7 +60,7 @@ def test_a_finished_run_is_told_in_the_users_language(speaking):
     studio.load(with_calibration(demo_workflow(steps=8, seed=seed), "languages", steps=6, samples=1), PLACES)
     shows(studio, said["panel"]["stats_wait"], said["panel"]["calibrate_wait"])
     studio.finished(studio.queue())
-    shows(studio, said["panel"]["counts"], said["notes"]["few_evaluations"])
+    shows(studio, said["panel"]["counts"], said["notes"]["few_steps"])
     studio.picture(f"run_{locale}")
     studio.node("2", "(node.mode = 4)")
     studio.finished(studio.queue())

@@ -116,8 +116,8 @@ class Studio:
         raise TimeoutError(f"it did not happen in {seconds} s: {self.panels()}")
 
     def panels(self) -> list[str]:
-        """Read every panel."""
-        return list(self.page.locator(".sencache").all_inner_texts())
+        """Read every panel that can be seen."""
+        return list(self.page.locator(".sencache:visible").all_inner_texts())
 
     def queue(self) -> set[str]:
         """Press Run; return the prompts that were there before."""
