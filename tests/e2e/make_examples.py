@@ -24,7 +24,7 @@ from browser import CHROMIUM, QUIET, Studio  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from examples_demo import Example  # noqa: E402
 from examples_models import examples  # noqa: E402
-from PIL import Image  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from workflows import numbered  # noqa: E402
 
@@ -47,10 +47,10 @@ LAY_OUT = """([columns, names, note, title]) => {
             if (/CLIPTextEncode/.test(node.comfyClass ?? "")) node.size = [340, 130];
             if (/SenCacheModelPatch/.test(node.comfyClass ?? "")) node.size = [360, node.size[1]];
             if (/SenCacheCompare/.test(node.comfyClass ?? "")) node.size = [460, 430];
-            if (/SenCacheStats/.test(node.comfyClass ?? "")) node.size = [420, 400];
+            if (/SenCacheStats/.test(node.comfyClass ?? "")) node.size = [380, 190];
             if (/Preview|SaveAnimated/.test(node.comfyClass ?? "")) node.size = [420, 360];
             node.pos = [left, top];
-            top += node.size[1] + 60;
+            top += node.size[1] * 1.15 + 70;  // Nodes 2.0 draws them a little higher
             width = Math.max(width, node.size[0]);
         }
         left += width + 60;
@@ -70,7 +70,8 @@ SHOWN = """kinds => {  // the place on the page of these kinds of nodes, of all 
     });
     return [0, 1, 2, 3].map(side => Math[side < 2 ? "min" : "max"](...boxes.map(box => box[side])));
 }"""
-RESULT = "SenCacheStats|SenCacheCompare|PreviewImage|SaveAnimated"
+SHOWN_LARGE = "SenCacheCompare|PreviewImage"
+CARD = (640, 360)
 FIT = """() => {
     const nodes = app.graph.nodes, view = app.canvas.ds, canvas = app.canvas.canvas;
     const left = Math.min(...nodes.map(one => one.pos[0]));
@@ -125,11 +126,20 @@ def make(studio: Studio, example: Example, run: bool) -> None:
         studio.finished(studio.queue())
     studio.page.wait_for_timeout(2500)
     studio.page.keyboard.press("Escape")
-    left, top, right, bottom = studio.page.evaluate(SHOWN, RESULT if run else "none")
+    left, top, right, bottom = studio.page.evaluate(SHOWN, SHOWN_LARGE if run else "SenCacheModelPatch")
     box = {"x": left - 10, "y": top - 5, "width": right - left + 20, "height": bottom - top + 15}
-    picture = Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
-    picture.thumbnail((1280, 720), Image.Resampling.LANCZOS)
-    picture.save(FOLDER / f"{example.name}.jpg", quality=80)
+    shot = Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")
+    card(example.name, shot).save(FOLDER / f"{example.name}.jpg", quality=85)
+
+
+def card(name: str, shot: Image.Image) -> Image.Image:
+    """Return a thumbnail that can be read at the size of a card in the template browser."""
+    picture = Image.new("RGB", CARD, "#20232a")
+    pen = ImageDraw.Draw(picture)
+    pen.text((32, 26), name.split(" ", 1)[1], font=ImageFont.load_default(52), fill="#ffffff")
+    shot.thumbnail((CARD[0] - 64, CARD[1] - 130), Image.Resampling.LANCZOS)
+    picture.paste(shot, ((CARD[0] - shot.width) // 2, 105))
+    return picture
 
 
 def main() -> None:

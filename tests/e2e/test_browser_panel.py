@@ -100,7 +100,7 @@ def test_panels_in_subgraphs_are_gone_with_their_workflow(patched):
     first = looks_in_two_seconds(patched)
     for _ in range(4):
         patched.load(workflow)
-    assert 0 < first <= 20 and looks_in_two_seconds(patched) <= first + 4  # the panel inside and the one outside
+    assert 0 < first <= 20 and looks_in_two_seconds(patched) <= first + 4  # one panel inside, one outside
 
 
 def test_what_is_promoted_to_a_subgraphs_node_counts_and_the_slider_moves_it(patched):

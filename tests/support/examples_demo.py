@@ -38,7 +38,7 @@ def patch_node(
 ) -> str:
     """Add a Model Patch with its defaults but for the settings named."""
     given = {"sensitivity": sensitivity} if sensitivity else {}
-    return nodes.add(name, "SenCacheModelPatch", model=model, **given, **patch_inputs(**settings))
+    return nodes.add(name, "SenCacheModelPatch", model=model, **given, **patch_inputs(**{"speed_up": 2.0, **settings}))
 
 
 def _demo_sampler(nodes: Nodes, name: str, model: tuple) -> str:
@@ -62,7 +62,7 @@ def tiny() -> Example:
     """The demo model: runs as it is on any machine."""
     nodes = Nodes()
     nodes.add("demo", "SenCacheDemo", prompt="bunny yawns")
-    patch_node(nodes, "patch", ("demo", 0), table="tiny_wan.safetensors")
+    patch_node(nodes, "patch", ("demo", 0), table="tiny_wan.safetensors", speed_up=3.0)
     _demo_sampler(nodes, "sampler", ("patch", 0))
     nodes.add("stats", "SenCacheStats", model=("patch", 0), samples=("sampler", 0))
     nodes.add("frames", "SenCacheDemoFrames", samples=("stats", 0))
@@ -73,14 +73,14 @@ def tiny() -> Example:
         "saved."
     )
     columns = [["demo", "note"], ["patch"], ["sampler", "frames"], ["stats", "preview"]]
-    return Example("SenCache tiny model", note, nodes.prompt, columns)
+    return Example("1 Start here", note, nodes.prompt, columns)
 
 
 def comparison() -> Example:
     """The demo model, same seed with and without, side by side."""
     nodes = Nodes()
     nodes.add("demo", "SenCacheDemo", prompt="bunny yawns")
-    patch_node(nodes, "patch", ("demo", 0), table="tiny_wan.safetensors")
+    patch_node(nodes, "patch", ("demo", 0), table="tiny_wan.safetensors", speed_up=3.0)
     _demo_sampler(nodes, "without", ("demo", 0))
     _demo_sampler(nodes, "with", ("patch", 0))
     nodes.add("stats", "SenCacheStats", model=("patch", 0), samples=("with", 0))
@@ -100,4 +100,4 @@ def comparison() -> Example:
         ["stats", "frames without", "frames with"],
         ["compare"],
     ]
-    return Example("SenCache comparison", note, nodes.prompt, columns)
+    return Example("2 Comparison", note, nodes.prompt, columns)

@@ -65,7 +65,7 @@ def wan21() -> Example:
         ["latent", "sampler"],
         ["stats", "decode", "save"],
     ]
-    return Example("SenCache Wan 2.1", MEASURE, nodes.prompt, columns)
+    return Example("3 Wan 2.1", MEASURE, nodes.prompt, columns)
 
 
 def wan22() -> Example:
@@ -113,7 +113,7 @@ def wan22() -> Example:
         ["latent", "high sampler", "low sampler"],
         ["high stats", "stats", "decode", "save"],
     ]
-    return Example("SenCache Wan 2.2 two experts", note, nodes.prompt, columns)
+    return Example("4 Wan 2.2 two experts", note, nodes.prompt, columns)
 
 
 def ltxv() -> Example:
@@ -159,7 +159,7 @@ def ltxv() -> Example:
         ["latent", "sigmas", "sampler"],
         ["stats", "decode", "save"],
     ]
-    return Example("SenCache LTX-Video", MEASURE, nodes.prompt, columns)
+    return Example("5 LTX-Video", MEASURE, nodes.prompt, columns)
 
 
 def cogvideox() -> Example:
@@ -194,7 +194,7 @@ def cogvideox() -> Example:
         ["latent", "noise", "guider", "sigmas", "sampler"],
         ["stats", "decode", "save"],
     ]
-    return Example("SenCache CogVideoX", MEASURE, nodes.prompt, columns)
+    return Example("6 CogVideoX", MEASURE, nodes.prompt, columns)
 
 
 def examples() -> list[Example]:
