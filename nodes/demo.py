@@ -11,7 +11,7 @@ import torch
 from comfy_api.latest import io
 
 from ..demo.clip import PROMPTS, frames_of, prompt_embedding
-from .host.api import aliases
+from .host.api import aliases, out_of_search
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "demo" / "tiny_wan.safetensors"
 LATENT_SHAPE = (1, 16, 8, 12, 12)
@@ -44,6 +44,7 @@ class SenCacheDemo(io.ComfyNode):
                 io.Latent.Output(display_name="LATENT", tooltip="An empty latent of the model's size."),
             ],
             is_experimental=True,
+            **out_of_search(),
             **aliases("tiny Wan", "SenCache example"),
         )
 
@@ -71,6 +72,7 @@ class SenCacheDemoFrames(io.ComfyNode):
             inputs=[io.Latent.Input("samples", tooltip="A latent that SenCache Demo Model's model drew.")],
             outputs=[io.Image.Output(display_name="IMAGE", tooltip="The frames.")],
             is_experimental=True,
+            **out_of_search(),
             **aliases("decode tiny Wan"),
         )
 

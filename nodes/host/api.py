@@ -29,6 +29,12 @@ def aliases(*names: str) -> dict[str, Any]:
     return {"search_aliases": list(names)} if known else {}
 
 
+def out_of_search() -> dict[str, Any]:
+    """Return the keyword that keeps a node out of the search box, where there is one: a template brings it."""
+    known = "is_dev_only" in inspect.signature(io.Schema.__init__).parameters
+    return {"is_dev_only": True} if known else {}
+
+
 def as_image(picture: Image.Image) -> torch.Tensor:
     """Turn a picture into ComfyUI's IMAGE: `[1, H, W, 3]`, float32, 0 to 1."""
     return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)[None]
