@@ -38,7 +38,8 @@ class Evaluation:
 class RunRecord:
     """All evaluations of one run and its settings; `node_id` and `prompt_id` say who sampled, where known.
 
-    `steps` are the sampler's, in each of which it may evaluate the model more than once.
+    `steps` are the sampler's, in each of which it may evaluate the model more than once. With a `foreign`
+    table, of another model, the scores say nothing.
 
     Under the rule "plan" `planned` is how many evaluations it meant to compute, and `predicted_error` the rms
     error of the finished latent that it expected.
@@ -54,6 +55,7 @@ class RunRecord:
     planned: int | None = None
     predicted_error: float | None = None
     steps: int | None = None
+    foreign: bool = False
 
     @property
     def reused(self) -> int:

@@ -28,7 +28,7 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
         "reused": record.reused,
         "reuse_ratio": record.reused / max(1, len(record.evaluations)),
         "speed_up": record.speed_up,
-        "aim": "off" if not record.config.reuses else "speed" if record.config.speed_up > 0 else "epsilon",
+        "aim": _aim(record),
         "seconds_computed": record.median_seconds(reused=False),
         "seconds_reused": record.median_seconds(reused=True),
         "seconds_saved": record.seconds_saved,
@@ -46,8 +46,8 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
                 "sigma": one.sigma,
                 "action": one.decision.action.value,
                 "reason": one.decision.reason.value,
-                "score": _finite(one.decision.score),
-                "limit": _finite(one.decision.limit),
+                "score": None if record.foreign else _finite(one.decision.score),
+                "limit": None if record.foreign else _finite(one.decision.limit),
                 "seconds": one.seconds,
                 "missed": None if one.forecast is None else _finite(one.forecast.missed),
                 "expected": None if one.forecast is None else one.forecast.expected,
@@ -55,6 +55,13 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
             for one in record.evaluations
         ],
     }
+
+
+def _aim(record: RunRecord) -> str:
+    config = record.config
+    if config.epsilon == 0 or config.max_reuse == 0:
+        return "off"
+    return "speed" if config.speed_up > 0 else "epsilon"
 
 
 def _finite(value: float | None) -> float | None:
@@ -68,7 +75,7 @@ def _scores(record: RunRecord) -> str:
         return "Predicted error: nothing to compare."
     low, middle, high = min(scores), statistics.median(scores), max(scores)
     spread = f"{low:.4f} to {high:.4f}, median {middle:.4f}"
-    if record.planned is not None and record.predicted_error is None:
+    if record.foreign:
         return ""  # a note says why
     if record.predicted_error is not None:
         looks = visibility_text(record.predicted_error)
@@ -90,6 +97,8 @@ def _known_scores(decisions: Iterable[Decision]) -> list[float]:
 
 def _why_nothing(record: RunRecord) -> Iterator[Note]:
     """Say which setting kept everything from being reused, where it was a setting."""
+    if record.foreign:
+        return
     refused = _known_scores(_of_reason(record, Reason.OVER_LIMIT))
     if record.planned is not None and record.nfe > record.planned:
         return  # more than planned was computed, and that has a note of its own
@@ -120,13 +129,14 @@ def advice(record: RunRecord) -> Iterator[Note]:
     if record.complete and tried and not named and record.speed_up < config.speed_up * (1 - 1e-9):
         values: dict[str, Value] = {"wished": f"{config.speed_up:g}", "nfe": record.nfe, "total": total}
         yield Note("wish_unmet", values)
-    if record.surprise is not None and record.surprise > LESS_PREDICTABLE:
+    if not record.foreign and record.surprise is not None and record.surprise > LESS_PREDICTABLE:
         yield Note("less_predictable", {"times": f"{record.surprise:.1f}"})
     unstored = len(_of_reason(record, Reason.NO_STORED_OUTPUT))
     if unstored:
         yield Note("not_stored", {"count": unstored})
-    if tried and 0 < total <= FEW_STEPS:
-        yield Note("few_steps", {"count": total})
+    steps = total if record.steps is None else record.steps
+    if tried and 0 < total and steps <= FEW_STEPS:
+        yield Note("few_steps", {"count": steps})
     yield from record.notes
 
 

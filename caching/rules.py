@@ -12,7 +12,6 @@ from .notes import Note
 from .planning.points import RunPoints
 from .policy import ComputeAll, Policy, Reason
 from .sentences import NotedError
-from .simulate import simulate
 
 if TYPE_CHECKING:
     from .config import SenCacheConfig, Zones
@@ -65,18 +64,3 @@ def policy_for(
             return ComputeAll(config, Reason.UNPLANNED)
         return planned.make_policy(config, zones, table, points, solver)
     return RULES[config.rule](config, zones, table, points)
-
-
-def epsilon_for(
-    config: SenCacheConfig,
-    zones: Zones,
-    table: SensitivityTable,
-    points: RunPoints,
-    solver: planner.Solver = planner.solve,
-) -> float:
-    """Return the epsilon that asks for what the wished speed-up asks for; 0 where that reuses nothing."""
-    policy = policy_for(config, zones, table, points, solver)
-    if policy.planned is None:
-        reuses = simulate(policy, table, points).nfe < len(points.arrivals)
-        return policy.config.epsilon if reuses else 0.0
-    return (policy.predicted_error or 0.0) if policy.planned < len(points.arrivals) else 0.0

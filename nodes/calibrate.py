@@ -33,6 +33,7 @@ from .tables import files as table_files
 logger = logging.getLogger(__name__)
 
 _NAMED: dict[str, str] = {}  # the tables named after their models, by what leads to the model
+MOST_NAMED = 256
 NODE = "SenCache Calibrate"
 ADAPTIVE = ("dpm_adaptive",)  # takes other steps for every seed
 
@@ -141,7 +142,9 @@ class SenCacheCalibrate(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, table_name: str | None = "", **kwargs: Any) -> int:
         """Run again where the table that was saved is gone; else the inputs alone count."""
-        name = str(table_name or "").strip() or _NAMED.get(str(model_of_executing_node()), "")
+        if table_name is None:  # linked: not known yet
+            return 0
+        name = str(table_name).strip() or _NAMED.get(str(model_of_executing_node()), "")
         try:
             return table_files.deletions(table_files.save_target(name).path)
         except TableError:
@@ -188,7 +191,8 @@ class SenCacheCalibrate(io.ComfyNode):
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
         except OSError as error:  # its own text holds whole paths
             reason = error.strerror or type(error).__name__
-            raise ValueError(f"{NODE}: the table {table_name!r} can't be saved: {reason}.") from error
+            named = table_name.strip() or "named after the model"
+            raise ValueError(f"{NODE}: the table {named!r} can't be saved: {reason}.") from error
         image = as_image(draw_table(table, table.metadata["model"]))
         return io.NodeOutput(table, image, text, ui={"text": [text]})
 
@@ -202,6 +206,8 @@ def _target(model: Any, name: str) -> table_files.SaveTarget:
     target = table_files.save_target(name if name.strip() else f"{plain_name(model)} {identity.weights[:8]}")
     if not name.strip():
         _NAMED[str(model_of_executing_node())] = target.name
+        while len(_NAMED) > MOST_NAMED:
+            del _NAMED[next(iter(_NAMED))]
     held = table_files.held(target)
     if held is not None and held.metadata.get("fingerprint") != identity.fingerprint:
         values = {"name": target.name, "model": held.metadata.get("model", "")[:200]}

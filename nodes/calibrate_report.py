@@ -23,7 +23,7 @@ def expected_gains(run: CalibrationRun, table: SensitivityTable) -> list[Gain]:
     response = sampler_response(run.sampler_object(), sigmas, sampling, run.model)
     points = run_points(table, sampling, sigmas, run.cfg if run.negative is not None else 1.0, response)
     config = SenCacheConfig()
-    return gains_of((config, zones_of(sampling, config), table, points), solve, foreign=False)
+    return gains_of((config, zones_of(sampling, config), table, points), solve)
 
 
 def in_words(gains: Sequence[Gain], run: CalibrationRun) -> str:

@@ -30,7 +30,7 @@ def aliases(*names: str) -> dict[str, Any]:
 
 
 def out_of_search() -> dict[str, Any]:
-    """Return the keyword that keeps a node out of the search box, where there is one: a template brings it."""
+    """Return the keyword that keeps a node out of the search box, where the host has one."""
     known = "is_dev_only" in inspect.signature(io.Schema.__init__).parameters
     return {"is_dev_only": True} if known else {}
 

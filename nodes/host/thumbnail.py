@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 from typing import Any
 
@@ -23,14 +24,21 @@ def thumbnail(latent_format: Any, samples: Any) -> str | None:
         return None
     if samples.ndim not in (4, 5) or samples.shape[1] != len(factors):
         return None
-    middle = samples[:1].float().cpu()
+    middle = samples[:1].detach().float().cpu()
     if middle.ndim == 5:
-        middle = middle[:, :, middle.shape[2] // 2]
-    bias = getattr(latent_format, "latent_rgb_factors_bias", None)
-    frame = Latent2RGBPreviewer(factors, bias).decode_latent_to_preview(middle)
+        middle = middle[:, :, middle.shape[2] // 2 :][:, :, :1]
+    frame = _previewer(latent_format, factors).decode_latent_to_preview(latent_format.process_in(middle))
     picture = frame if isinstance(frame, Image.Image) else frame[1]
     scale = SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     written = io.BytesIO()
     picture.resize(size, Image.Resampling.BICUBIC).convert("RGB").save(written, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def _previewer(latent_format: Any, factors: Any) -> Latent2RGBPreviewer:
+    """Return the host's previewer; older hosts know no latents that are reshaped for it."""
+    given = [factors, getattr(latent_format, "latent_rgb_factors_bias", None)]
+    if "latent_rgb_factors_reshape" in inspect.signature(Latent2RGBPreviewer.__init__).parameters:
+        given.append(getattr(latent_format, "latent_rgb_factors_reshape", None))
+    return Latent2RGBPreviewer(*given)

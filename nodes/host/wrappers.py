@@ -144,6 +144,7 @@ class Patch:
             planned=policy.planned,
             predicted_error=policy.predicted_error if predicts else None,
             steps=steps,
+            foreign=prepared.foreign,
         )
         self.sink.records.append(record)
         logger.info("SenCache: %d of %d steps computed.", record.nfe, len(record.evaluations))

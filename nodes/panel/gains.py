@@ -15,13 +15,14 @@ from ...calibration.table import SensitivityTable
 from .wire import Gain, Offer
 
 OFFERED = (1.5, 2.0, 3.0, 4.0)
+MOST_STEPS_OF_CALLS = 60  # of a sampler whose plans have to be tried
 MOST_STEPS = 250  # a longer run's plans take longer to find than a slider may wait
 
 Run = tuple[SenCacheConfig, Zones, SensitivityTable, RunPoints]
 
 
-def gains_of(run: Run, solver: Solver, foreign: bool) -> list[Offer]:
-    """Return what the offered speeds give, as the run would plan each; without a word for a foreign table."""
+def gains_of(run: Run, solver: Solver) -> list[Offer]:
+    """Return what the offered speeds give, as the run would plan each."""
     config, zones, table, points = run
     if not _foreseeable(config, table, points):
         return []
@@ -29,25 +30,37 @@ def gains_of(run: Run, solver: Solver, foreign: bool) -> list[Offer]:
     for speed_up in OFFERED:
         asked = replace(_switched_on(config), speed_up=speed_up)
         expected = simulate(policy_for(asked, zones, table, points, solver), table, points)
-        error = None if foreign else expected.predicted_error
-        gain = _gain(expected.speed_up, expected.nfe, error)
+        gain = _gain(expected.speed_up, expected.nfe, expected.predicted_error)
         found.append(Offer(target=speed_up, **gain.model_dump()))
     return found
 
 
-def scale_of(run: Run, solver: Solver, foreign: bool) -> list[Gain]:
+def scale_of(run: Run, solver: Solver) -> list[Gain]:
     """Return the speeds that a run can have, the slowest first, each with the plan's predicted error."""
     config, zones, table, points = run
     steps = len(points.sigmas)
     if not _foreseeable(config, table, points) or steps > MOST_STEPS:
         return []
+    if points.evaluations:
+        return _scale_of_calls(run, solver) if steps <= MOST_STEPS_OF_CALLS else []
     planner = Planner(_switched_on(config), zones, table, points, solver)
     found: list[Gain] = []
     for count in range(steps, min(FEWEST, steps) - 1, -1):
         plan = planner.of_count(count)
         if not found or plan.count < found[-1].nfe:
-            error = None if foreign else points.amplified(plan.predicted)
-            found.append(_gain(steps / plan.count, plan.count, error))
+            found.append(_gain(steps / plan.count, plan.count, points.amplified(plan.predicted)))
+    return found
+
+
+def _scale_of_calls(run: Run, solver: Solver) -> list[Gain]:
+    """Return the scale for a sampler that calls the model several times a step: what is computed is tried."""
+    config, zones, table, points = run
+    steps, found = len(points.sigmas), list[Gain]()
+    for count in range(steps, min(FEWEST, steps) - 1, -1):
+        asked = replace(_switched_on(config), speed_up=steps / count)
+        expected = simulate(policy_for(asked, zones, table, points, solver), table, points)
+        if not found or expected.nfe < found[-1].nfe:
+            found.append(_gain(expected.speed_up, expected.nfe, expected.predicted_error))
     return found
 
 

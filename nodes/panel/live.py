@@ -47,7 +47,12 @@ class News:
         self._lock = Lock()
 
     def keep(self, name: str, event: Event) -> None:
-        """Keep an event in the place of the node's last one; those of older prompts go first."""
+        """Keep an event in the place of the node's last one; those of older prompts go first.
+
+        A prompt without a workflow's id has no page that could ask.
+        """
+        if not event.workflow:
+            return
         with self._lock:
             self._held[name, event.workflow or "", event.node] = event
             self._held.move_to_end((name, event.workflow or "", event.node))

@@ -99,8 +99,8 @@ def _answer(question: PlanQuestion) -> Told:
     return PlanTold(
         **_expected(expected, choice.foreign),
         governs=governing(question.settings, config),
-        gains=gains_of(run, _PLANS, choice.foreign),
-        scale=scale_of(run, _PLANS, choice.foreign),
+        gains=[] if choice.foreign else gains_of(run, _PLANS),
+        scale=[] if choice.foreign else scale_of(run, _PLANS),
         steps=schedule.steps,
         scheduler=schedule.scheduler,
         steps_known=sampling.steps is not None,

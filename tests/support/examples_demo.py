@@ -38,7 +38,8 @@ def patch_node(
 ) -> str:
     """Add a Model Patch with its defaults but for the settings named."""
     given = {"sensitivity": sensitivity} if sensitivity else {}
-    return nodes.add(name, "SenCacheModelPatch", model=model, **given, **patch_inputs(**{"speed_up": 2.0, **settings}))
+    inputs = patch_inputs(**{"speed_up": 2.0, **settings})
+    return nodes.add(name, "SenCacheModelPatch", model=model, **given, **inputs)
 
 
 def _demo_sampler(nodes: Nodes, name: str, model: tuple) -> str:

@@ -18,7 +18,7 @@ from sencache.caching.planning.points import RunPoints
 from sencache.caching.planning.search import computed_by
 from sencache.caching.policy import Action, Arrival, ComputeAll, Decision, Handling, Reason
 from sencache.caching.remarks import remarks
-from sencache.caching.rules import RULES, effective, epsilon_for, policy_for
+from sencache.caching.rules import RULES, effective, policy_for
 from sencache.caching.simulate import simulate
 from sencache.caching.threshold import Threshold
 from sencache.calibration.table import SensitivityTable
@@ -53,17 +53,6 @@ def test_without_modes_or_where_progress_does_not_rise_the_joint_rule_works():
     assert effective(SenCacheConfig(rule="paper"), without_modes(), UP).rule == "paper"
     made = policy(without_modes())
     assert isinstance(made, Threshold) and made.config == replace(config, rule="joint")
-
-
-@pytest.mark.parametrize("rule", ["plan", "joint", "paper"])
-def test_the_epsilon_for_a_wish_asks_for_no_more_evaluations(rule):
-    table = table_of(latent_drift=0.001)
-    config = SenCacheConfig(rule=rule, speed_up=2.5)
-    epsilon = epsilon_for(config, EVERYWHERE, table, POINTS)
-    by_epsilon = replace(config, speed_up=0.0, epsilon=epsilon)
-    made = policy_for(by_epsilon, EVERYWHERE, table, POINTS)
-    assert simulate(made, table, POINTS).nfe <= STEPS / 2.5
-    assert epsilon_for(replace(config, speed_up=1.0), EVERYWHERE, table, POINTS) == 0.0
 
 
 def notes(table: SensitivityTable, points: RunPoints = POINTS, zones: Zones = EVERYWHERE, **settings):

@@ -181,14 +181,15 @@ class ModelPatchPanel {
   show() {
     if (this.plan === undefined) return;
     const plan = this.plan?.cells && !this.failure ? /** @type {Wire.PlanTold} */ (this.plan) : null;
+    const foreign = plan?.notes.some(({ code }) => code === "foreign") ?? false;
     const target = this.target();
     const follows = plan ? plan.governs !== "speed" : target === 0;
     this.knob.point(target > 0 ? target : plan?.speed_up ?? 1, follows);
     this.knob.paint(plan, target, (nfe) => this.seconds(nfe));
     this.panel.classList.toggle("off", this.mode !== 0 || plan?.governs === "exact");
-    this.panel.setAttribute("data-nfe", plan ? String(plan.nfe) : "");
+    this.panel.setAttribute("data-nfe", plan && !foreign ? String(plan.nfe) : "");
     show(this.release, plan !== null && (plan.governs === "epsilon" || plan.governs === "off"));
-    show(this.strip, plan !== null);
+    show(this.strip, plan !== null && !foreign);
     if (plan) fillStrip(this.strip, plan.cells);
     const [said, looks] = this.headline(plan);
     this.say(said, looks);
@@ -207,6 +208,7 @@ class ModelPatchPanel {
     if (this.mode !== 0) return [text("bypassed"), ""];
     if (this.failure) return [this.failure, "bad"];
     if (!plan) return this.plan?.problem?.code === "no_table" ? [this.measuring(), ""] : [refusal(this.plan), "bad"];
+    if (plan.notes.some(({ code }) => code === "foreign")) return [text("not_known"), "bad"];
     if (plan.governs === "exact") return [text("exact"), ""];
     if (plan.governs === "off") return [text(this.value("epsilon") === 0 ? "epsilon_zero" : "n_zero"), ""];
     const values = { nfe: plan.nfe, total: plan.evaluations, x: plan.speed_up.toFixed(1) };
