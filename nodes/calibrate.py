@@ -185,7 +185,6 @@ class SenCacheCalibrate(io.ComfyNode):
         try:
             target = _target(run.model, table_name)
             table, text = _measure(run, samples, seed, target)
-            table_files.save_finished(target, table)
             tell_measured(target.name)
         except TableError as error:
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
@@ -254,6 +253,7 @@ def _measure(
     try:
         evaluations = _sample_all(run, calibration, samples, seed, target, live)
         table = rounded(calibration.finished)
+        table_files.save_finished(target, table)
         gains = expected_gains(run, table)
         complete, told = True, {"gains": gains, "replaced": replaced}
     finally:

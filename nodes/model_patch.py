@@ -21,7 +21,7 @@ from .host.source import TableSource
 from .host.table_sampling import number_of
 from .host.wrappers import NODE, Patch
 from .panel.live import tell_model
-from .patch_inputs import folded_inputs, main_inputs
+from .patch_inputs import folded_inputs, main_inputs, target_speed
 from .refusals import refusal
 from .tables import files as table_files
 from .tables.choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
@@ -119,7 +119,7 @@ class SenCacheModelPatch(io.ComfyNode):
                 rule=rule,
                 forecast=forecast,
                 epsilon=0.0 if exact else epsilon,
-                speed_up=speed_up,
+                speed_up=target_speed(speed_up),
                 max_reuse=n,
                 start_percent=start_percent,
                 end_percent=end_percent,
@@ -151,7 +151,10 @@ def _source(
     """Return where runs find their table, and the table as far as it is known now.
 
     The connected one, the workflow's own, the chosen file, or the model's, which its first run may measure.
+    Where every step is computed no table is needed, and none is missed.
     """
+    if not config.reuses:
+        return Automatic(config, measure, None), None
     if sensitivity is not None:
         connected = sensitivity.metadata.get("name", "from SenCache Calibrate")
         return _chosen(Choice(sensitivity, connected, CONNECTED))

@@ -16,6 +16,11 @@ DEFAULT_SPEED_UP = 2.0
 MOST_SPEED_UP = 10.0
 
 
+def target_speed(speed_up: float) -> float:
+    """Return the target speed that an input asks for: nothing is slower than computing every step."""
+    return max(1.0, speed_up) if 0 < speed_up < 1 else speed_up
+
+
 def main_inputs() -> list[Any]:
     """Return the two inputs that an artist uses."""
     return [
@@ -26,9 +31,9 @@ def main_inputs() -> list[Any]:
             max=MOST_SPEED_UP,
             step=0.1,
             round=0.01,
-            tooltip="How many times fewer steps to compute: at 2 half of them, those that matter most, "
-            "whatever their number, the sampler and the model. 1 computes every step. 0 leaves it to the "
-            "allowed error, epsilon.",
+            tooltip="How many times fewer steps to compute: at 2 half of them, those that matter most. It "
+            "stays when steps, sampler or model change. 1 computes every step. 0 leaves it to the allowed "
+            "error, epsilon.",
         ),
         io.Boolean.Input(
             "exact",
@@ -68,8 +73,8 @@ def _paper_inputs() -> list[Any]:
             max=2.0,
             step=0.0005,  # the frontend keeps as many digits as this has
             round=0.0001,
-            tooltip="Where the target speed is 0: the error that the finished latent may have, as predicted; "
-            "its size is about 1. Up to 0.03 most clips look the same. At 0 every step is computed, "
+            tooltip="Where the target speed is 0: the predicted error allowed in the finished latent, whose own "
+            "size is about 1. Up to 0.03 most clips look the same. At 0 every step is computed, "
             "whatever the target speed. (Under the rules joint and paper: the predicted change of the "
             "network's output.)",
         ),

@@ -6,7 +6,7 @@ import { begin } from "./lib/ask.js";
 import { restoreByName } from "./lib/restore.js";
 import { followPrompts } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
-import { addCacheStatsPanel, ended, refused, started, tookStep, watchRuns } from "./panels/cache_stats.js";
+import { addCacheStatsPanel, broke, ended, refused, started, tookStep, watchRuns } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews, watchCalibrations } from "./panels/calibrate.js";
 import { addComparePanel, tookComparison } from "./panels/compare.js";
 import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/model_patch.js";
@@ -31,10 +31,10 @@ const HEARD = {
   executed: tookComparison,
   execution_start: started,
   execution_success: ended,
-  execution_interrupted: ended,
+  execution_interrupted: (detail) => broke(detail, "no_run"),
   execution_error: (detail) => {
     failed(detail);
-    ended(detail);
+    broke(detail, "failed");
   },
 };
 

@@ -7,6 +7,7 @@ interface Widget {
   callback?: (value: any, ...rest: any[]) => void;
   hidden?: boolean;
   serialize?: boolean;
+  element?: HTMLElement;
   advanced?: boolean;
 }
 
@@ -43,6 +44,7 @@ interface GraphNode {
   addDOMWidget(name: string, type: string, element: HTMLElement, options: Record<string, any>): Widget;
   computeSize(...given: any[]): [number, number];
   setSize(size: [number, number]): void;
+  removeWidget?(widget: Widget): void;
   setDirtyCanvas(foreground: boolean, background: boolean): void;
   showAdvanced?: boolean;
   configure?: (saved: any) => any;

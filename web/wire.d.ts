@@ -78,6 +78,7 @@ declare namespace Wire {
 
   interface NewsQuestion {
     workflow: string;
+    client: string;
   }
 
   interface NewsTold {
@@ -108,6 +109,7 @@ declare namespace Wire {
     tables?: string[];
     embedded?: string;
     model?: Model | null;
+    connected?: boolean;
   }
 
   interface PlanTold {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from comfy_execution.utils import get_executing_context
 STATS = "SenCacheStats"
 _PATCH = "SenCacheModelPatch"
 LONGEST_SETTING = 4000  # characters
+_SECRET = re.compile("key|token|password|secret", re.IGNORECASE)
 # What never carries a model; through anything else, such as a pipe of another pack, one may come.
 _WITHOUT_MODEL = {
     "LATENT", "IMAGE", "MASK", "CONDITIONING", "VAE", "CLIP", "SIGMAS", "NOISE", "SAMPLER", "INT", "FLOAT",
@@ -56,18 +58,24 @@ def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:
 
 
 def settings_before(prompt: Mapping[str, Any], stats: str | None) -> dict[str, dict[str, Any]]:
-    """Return what is set in the nodes that lead to a Cache Stats node, by id and input: not what is linked.
+    """Return what is set in the nodes that lead to a Cache Stats node, by id: not what is linked.
 
-    Long texts (an embedded table) are left out.
+    Each has its `class_type` and its `inputs`. Long texts (an embedded table) are left out, and secrets.
     """
     if str(stats) not in prompt:
         return {}
     found = {}
     for node in sorted(upstream(prompt, stats, "samples") | upstream(prompt, stats, "model")):
         values = (prompt[node].get("inputs") or {}).items()
-        set_here = {name: value for name, value in values if isinstance(value, str | int | float | bool)}
-        found[node] = {name: value for name, value in set_here.items() if len(str(value)) <= LONGEST_SETTING}
-    return {node: values for node, values in found.items() if values}
+        kept = {name: value for name, value in values if _may_be_kept(name, value)}
+        if kept:
+            found[node] = {"class_type": prompt[node].get("class_type"), "inputs": kept}
+    return found
+
+
+def _may_be_kept(name: str, value: Any) -> bool:
+    plain = isinstance(value, str | int | float | bool) and len(str(value)) <= LONGEST_SETTING
+    return plain and not _SECRET.search(name)
 
 
 def samplers_before(prompt: Mapping[str, Any], stats: str | None) -> set[str] | None:

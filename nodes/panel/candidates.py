@@ -41,6 +41,8 @@ def choose(question: PlanQuestion, config: SenCacheConfig, schedules: ScheduleCa
             return _of_the_model(brought, question)
     if not names:
         return None
+    if question.connected and len(names) > 1:
+        return file_choice(names[1]) if names[1] in table_files.names() else None
     if names[0] != AUTOMATIC:
         return _of_the_model(file_choice(names[0]), question)  # or says that it is gone
     return _automatic(question, config, schedules)

@@ -5,6 +5,7 @@ Others hear only that there is a new table, without a word about which: their pl
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ from .wire import (
     RunEvent,
 )  # fmt: skip
 
+logger = logging.getLogger(__name__)
+
 RUN_EVENT = "sencache.run"
 MEASURED_EVENT = "sencache.measured"
 MODEL_EVENT = "sencache.model"
@@ -43,26 +46,31 @@ class News:
     """The last event of each node, for pages that are loaded in the middle of a run or after it."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, str, str], Event] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str, str, str], Event] = OrderedDict()
         self._lock = Lock()
 
-    def keep(self, name: str, event: Event) -> None:
-        """Keep an event in the place of the node's last one; those of older prompts go first.
+    def keep(self, client: str, event: Event) -> None:
+        """Keep a browser's event in the place of the node's last one; those of older prompts go first.
 
-        A prompt without a workflow's id has no page that could ask.
+        Only runs and calibrations are asked for, and not those of a prompt without a workflow's id.
         """
-        if not event.workflow:
+        if not event.workflow or not isinstance(event, RunEvent | CalibrationEvent):
             return
+        place = (client, type(event).__name__, event.workflow, event.node)
         with self._lock:
-            self._held[name, event.workflow or "", event.node] = event
-            self._held.move_to_end((name, event.workflow or "", event.node))
+            self._held[place] = event
+            self._held.move_to_end(place)
             while len(self._held) > MOST_NEWS:
                 self._held.popitem(last=False)
 
     def of(self, question: NewsQuestion) -> NewsTold:
-        """Return the last news of a workflow's nodes: the runs of its latest prompt, and its calibrations."""
+        """Return the last news of a workflow's nodes, to the browser that queued it.
+
+        These are the runs of its latest prompt, and its calibrations.
+        """
+        asked = (question.client, question.workflow)
         with self._lock:
-            mine = [event for (_, workflow, _), event in self._held.items() if workflow == question.workflow]
+            mine = [event for (client, _, flow, _), event in self._held.items() if (client, flow) == asked]
         runs = [event for event in mine if isinstance(event, RunEvent)]
         latest = [event for event in runs if event.prompt == runs[-1].prompt]
         return NewsTold(runs=latest, calibrations=[one for one in mine if isinstance(one, CalibrationEvent)])
@@ -78,7 +86,8 @@ class Listener:
         self.node_id = node_id
         self.prompt_id = prompt_id
         self.prompt, extra = running(server, prompt_id)
-        self.workflow = _inside(extra, "extra_pnginfo", "workflow", "id")
+        named = _inside(extra, "extra_pnginfo", "workflow", "id")
+        self.workflow = named if isinstance(named, str) else None
         self._server = server
         self._client = server.client_id
 
@@ -92,10 +101,13 @@ class Listener:
         return cls(server, str(context.prompt_id), str(context.node_id))
 
     def send(self, name: str, kind: type[Event], **data: Any) -> None:
-        """Send one event; it only joins the server's queue here."""
-        event = kind(workflow=self.workflow, prompt=self.prompt_id, node=self.node_id, **data)
-        NEWS.keep(name, event)
-        self._server.send_sync(name, event.plain(), self._client)
+        """Send one event; it only joins the server's queue here. Nothing is raised: a run goes on unseen."""
+        try:
+            event = kind(workflow=self.workflow, prompt=self.prompt_id, node=self.node_id, **data)
+            NEWS.keep(self._client, event)
+            self._server.send_sync(name, event.plain(), self._client)
+        except Exception:
+            logger.debug("SenCache: the page could not be told.", exc_info=True)
 
 
 def tell_measured(table: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...caching.config import SenCacheConfig, Zones
@@ -69,14 +70,35 @@ class PlanCache:
         return plans
 
 
+MOST_ANSWERS = 32
 _PLANS = PlanCache()
 _SCHEDULES = ScheduleCache()
+
+
+@dataclass(slots=True)
+class AnswerCache:
+    """The answers given last: an open page asks the same again, in case a table came or went."""
+
+    _held: OrderedDict[tuple[str, str], Told] = field(default_factory=OrderedDict)
+
+    def of(self, question: PlanQuestion) -> Told:
+        """Return what `_answer` returns."""
+        asked = (question.model_dump_json(), table_files.stamp())
+        if asked not in self._held:
+            self._held[asked] = _answer(question)
+            while len(self._held) > MOST_ANSWERS:
+                self._held.popitem(last=False)
+        self._held.move_to_end(asked)
+        return self._held[asked]
+
+
+_ANSWERS = AnswerCache()
 
 
 def answer(question: PlanQuestion) -> Told:
     """Return the expected run, or a `problem` in one sentence."""
     try:
-        return _answer(question)
+        return _ANSWERS.of(question)
     except (TableError, ValueError) as error:
         if isinstance(error, QuestionError):
             raise
@@ -125,6 +147,9 @@ def _remarks(
     watched = is_recorded(choice.table) and schedule.points.noise_moves is None
     measures = watched and _measures(question)
     yield from remarks(config, policy, choice.table, schedule.points, measures)
+    linked = [name for name, value in question.settings.items() if value is None]
+    if linked:
+        yield Note("linked_settings", {"names": ", ".join(linked)})
     if config.reuses and schedule.steps <= FEW_STEPS:
         yield Note("few_steps", {"count": schedule.steps})
 

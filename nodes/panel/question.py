@@ -14,16 +14,19 @@ from ...caching.notes import Note
 from ...caching.sentences import NotedError
 from ...calibration.table import SensitivityTable
 from ..host.table_sampling import number_of
+from ..patch_inputs import target_speed
 from .wire import MAX_STEPS, QuestionError, Sampling
 
 
 def config_of(widgets: Mapping[str, Any]) -> SenCacheConfig:
     """Make the settings of the node's widgets, not all of which are; raises ValueError as the node would.
 
-    "final" leaves the other settings as they are, and reuses nothing.
+    "final" leaves the other settings as they are, and reuses nothing. In the place of a setting that another
+    node gives (None) stands the usual one.
     """
     usual = SenCacheConfig()
-    settings = {("max_reuse" if name == "n" else name): value for name, value in widgets.items()}
+    told = {name: value for name, value in widgets.items() if value is not None}
+    settings = {("max_reuse" if name == "n" else name): value for name, value in told.items()}
     known = {one.name for one in fields(SenCacheConfig)}
     renamed = {name: value for name, value in settings.items() if name in known}
     for name, value in renamed.items():
@@ -32,6 +35,7 @@ def config_of(widgets: Mapping[str, Any]) -> SenCacheConfig:
             raise QuestionError(f"{name} is not a number")
     if widgets.get("exact") is True:
         renamed["epsilon"] = 0.0
+    renamed["speed_up"] = target_speed(renamed.get("speed_up", usual.speed_up))
     return SenCacheConfig(**renamed)
 
 

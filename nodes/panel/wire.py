@@ -61,7 +61,8 @@ class Model(Question):
 class PlanQuestion(Question):
     """What a run would do: the node's widgets, the names of tables to try in turn, and the embedded one.
 
-    `model` is the node's own, where its last run is known to have had the same.
+    `model` is the node's own, where its last run is known to have had the same. `connected` tells that the
+    named table comes from another node.
     """
 
     settings: Annotated[dict[Text, Plain], Field(max_length=64)] = {}
@@ -69,6 +70,7 @@ class PlanQuestion(Question):
     tables: Annotated[list[Text], Field(max_length=16)] = []
     embedded: str = ""
     model: Model | None = None
+    connected: bool = False
 
 
 class CostQuestion(Question):
@@ -189,9 +191,10 @@ class SaveTold(Told):
 
 
 class NewsQuestion(Question):
-    """Which workflow's news are wanted, by its id."""
+    """Which workflow's news are wanted, by its id, and by which browser: others' are their own."""
 
     workflow: Text
+    client: Text
 
 
 class PanelsTold(Told):

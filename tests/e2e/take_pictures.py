@@ -21,22 +21,22 @@ from browser import CHROMIUM, QUIET, Studio  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from demo_workflow import demo_workflow, with_calibration  # noqa: E402
 from PIL import Image  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 HELP = ROOT / "web" / "docs"
 NAME = "my tiny model"
 STEPS = 50
 PLACES = {"1": (0, 0), "8": (0, 170), "2": (400, 0), "3": (790, 0), "6": (790, 330), "4": (1130, 0),
-          "7": (1130, 430)}  # fmt: skip
-SIZES = {"1": (350, 120), "8": (350, 560), "2": (350, 560), "3": (300, 280), "4": (430, 380), "6": (300, 60),
+          "7": (1130, 330)}  # fmt: skip
+SIZES = {"1": (350, 120), "8": (350, 560), "2": (350, 330), "3": (300, 280), "4": (430, 200), "6": (300, 60),
          "7": (430, 330)}  # fmt: skip
 PATCH, STATS, CALIBRATE = "2", "4", "8"
 
 
 def lay_out(studio: Studio) -> None:
     """Load the workflow into the real frontend and place its nodes."""
-    workflow = with_calibration(demo_workflow(steps=STEPS), NAME, steps=24, samples=1)  # as it is dropped in
+    workflow = with_calibration(demo_workflow(steps=STEPS, speed_up=3.0), NAME, steps=24, samples=1)
     del workflow["5"]
     studio.load(workflow, PLACES)
     studio.page.evaluate(
@@ -71,9 +71,26 @@ def save(picture: Image.Image, name: str) -> None:
     picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
 
 
-def save_host_picture(studio: Studio, history: dict, node: str, name: str) -> None:
-    """Keep the picture that a node showed."""
-    save(Image.open(io.BytesIO(studio.server.view(history["outputs"][node]["images"][0]))), name)
+def save_states(studio: Studio, browser: Browser, server: ComfyServer) -> None:
+    """Keep the panel of Model Patch in both renderings and themes, beside each other."""
+    found = []
+    for nodes2 in (False, True):
+        window = studio if not nodes2 else Studio(browser, server, True, studio.pictures)
+        window.page.set_viewport_size({"width": 1720, "height": 1180})
+        lay_out(window)
+        for theme in ("dark", "light"):
+            window.set("Comfy.ColorPalette", theme)
+            window.page.wait_for_timeout(1200)
+            found.append(window.page.locator(".sencache[data-nfe]").first.screenshot())
+        window.set("Comfy.ColorPalette", "dark")
+    pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in found]
+    wide = sum(one.width for one in pictures) + 12 * (len(pictures) - 1)
+    whole = Image.new("RGB", (wide, max(one.height for one in pictures)), "#888888")
+    left = 0
+    for one in pictures:
+        whole.paste(one, (left, 0))
+        left += one.width + 12
+    save(whole, "themes.png")
 
 
 def save_strip(studio: Studio) -> None:
@@ -108,7 +125,8 @@ def main() -> None:
             nodes = {PATCH: "SenCacheModelPatch", STATS: "SenCacheStats", CALIBRATE: "SenCacheCalibrate"}
             for node, name in nodes.items():
                 cut_out(studio, node).save(HELP / f"{name}.jpg", quality=85)
-            save_host_picture(studio, history, STATS, "cache_stats.png")
+            save(cut_out(studio, STATS), "cache_stats.png")
+            save_states(studio, browser, server)
             browser.close()
         print("\n".join([history["outputs"][STATS]["text"][0], *studio.problems]))
 

@@ -70,7 +70,7 @@ def test_a_second_queue_starts_a_new_strip_and_two_samplers_have_their_own(studi
     studio.picture("two_samplers")
     studio.node("2", "(node.widgets.find(one => one.name === 'epsilon').value = 0)")
     studio.finished(studio.queue())  # a second prompt: its strips take the place of the first one's
-    studio.until(lambda: sum("12 of 12 steps computed" in one for one in studio.panels()) == 2)
+    studio.until(lambda: sum("all 12 steps computed" in one for one in studio.panels()) == 2)
 
 
 def test_an_embedded_table_gives_the_same_latent_where_its_file_is_gone(studio):

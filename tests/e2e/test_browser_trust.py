@@ -74,7 +74,8 @@ def test_a_run_refused_for_another_models_table_takes_the_plan_away(patched):
     refused(patched)
     patched.until(lambda: "SenCache Model Patch: the table 'tiny_ltxv" in said(patched))
     assert "looks-" not in patched.panel().locator(".said").first.get_attribute("class")
-    stats = patched.until(lambda: patched.panel_with("The last run failed"))
+    patched.until(lambda: patched.panel_with("The last run failed").count())
+    stats = patched.panel_with("The last run failed")
     assert "steps computed" not in stats.inner_text().split("Earlier")[0]
     put(patched, "2", "table", "automatic")
     patched.until(lambda: "tiny_ltxv" not in patched.panel().inner_text())

@@ -3,16 +3,19 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { beforeModel, nodeAt, originOf, root, valueOf } from "./graph.js";
+import { store, stored } from "./storage.js";
 
 const SECONDS = "sencache.seconds"; // in the browser's storage
 const MOST_WORKLOADS = 200;
 const SIZES = ["width", "height", "length", "num_frames", "batch_size"];
 
-/** @type {Map<string, string>} the workflow's path by prompt; two open copies have the same id */
+const MOST_OWNED = 200;
+
+/** @type {Map<string, unknown>} the open workflow by prompt: two copies have the same id, and one may be renamed */
 const owners = new Map();
 
-/** @returns {string} the path of the workflow that is shown, empty where the frontend does not tell */
-const shown = () => String(app.extensionManager?.workflow?.activeWorkflow?.path ?? "");
+/** @returns {unknown} the workflow that is shown, null where the frontend does not tell */
+const shown = () => app.extensionManager?.workflow?.activeWorkflow ?? null;
 
 /**
  * Remember from where each prompt is queued.
@@ -25,6 +28,7 @@ export function followPrompts(onRefused) {
     try {
       const answer = await queue.apply(this, given);
       if (answer?.prompt_id) owners.set(answer.prompt_id, from);
+      if (owners.size > MOST_OWNED) owners.delete(String(owners.keys().next().value));
       return answer;
     } catch (error) {
       onRefused(error);
@@ -62,13 +66,7 @@ function workload(sampler) {
 }
 
 /** @returns {Record<string, number>} */
-function known() {
-  try {
-    return JSON.parse(localStorage.getItem(SECONDS) ?? "{}");
-  } catch {
-    return {};
-  }
-}
+const known = () => stored(SECONDS);
 
 /**
  * Remember what a computed step took.
@@ -78,10 +76,7 @@ function known() {
 export function noteSeconds(sampler, seconds) {
   const key = workload(sampler);
   const { [key]: _, ...others } = known();
-  const kept = Object.fromEntries([...Object.entries(others), [key, seconds]].slice(-MOST_WORKLOADS));
-  try {
-    localStorage.setItem(SECONDS, JSON.stringify(kept));
-  } catch {} // full, or forbidden: then no seconds are expected
+  store(SECONDS, Object.fromEntries([...Object.entries(others), [key, seconds]].slice(-MOST_WORKLOADS)));
 }
 
 /** @type {(sampler: GraphNode | undefined) => number | undefined} what a computed step takes, if it is known */

@@ -13,7 +13,8 @@ export function samplingOf(patch) {
   const said = {};
   const take = (/** @type {GraphNode} */ node, /** @type {string} */ name, as = name) => {
     const value = valueOf(node, name);
-    if (value !== undefined && said[as] === undefined) said[as] = value;
+    const told = typeof value === "string" || (Number.isFinite(value) && (name === "cfg" || name === "denoise" || name === "shift" || Number.isInteger(value)));
+    if (told && said[as] === undefined) said[as] = value;
   };
   for (const node of [...alongModel(patch), ...schedulers(patch)]) {
     if (said.steps === undefined) {

@@ -1,5 +1,6 @@
 // The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
 
+import { api } from "../../../scripts/api.js";
 import { ask } from "../lib/ask.js";
 import { everyNode, nodeAt, root } from "../lib/graph.js";
 import { heldOf, isShown } from "../lib/runs.js";
@@ -73,15 +74,23 @@ export function started({ prompt_id }) {
   for (const panel of shownPanels()) if (isShown({ prompt: prompt_id })) panel.wait(prompt_id);
 }
 
-/** @param {{prompt_id: string, exception_message?: string}} event of the host's: a prompt has ended */
-export function ended({ prompt_id, exception_message }) {
+/** @param {{prompt_id: string}} event of the host's: a prompt has ended well; it need not have run these nodes */
+export function ended({ prompt_id }) {
+  if (prompt_id === begins) for (const panel of shownPanels()) panel.rest();
+}
+
+/**
+ * @param {{prompt_id: string}} event of the host's: a prompt has failed, or was stopped
+ * @param {"failed" | "no_run"} why
+ */
+export function broke({ prompt_id }, why) {
   if (prompt_id !== begins) return;
-  for (const panel of shownPanels()) panel.missed(prompt_id, exception_message ? text("failed") : text("no_run"));
+  for (const panel of shownPanels()) if (panel.waits) panel.say(text(why));
 }
 
 /** The host refused a prompt before anything ran. */
 export function refused() {
-  for (const panel of shownPanels()) panel.missed(panel.prompt, text("not_begun"));
+  for (const panel of shownPanels()) panel.say(text("not_begun"));
 }
 
 class CacheStatsPanel {
@@ -89,6 +98,7 @@ class CacheStatsPanel {
   constructor(node) {
     this.node = node;
     this.prompt = ""; // whose runs are shown
+    this.next = ""; // the prompt that may bring others
     this.waits = false;
     this.content = make("div", { attributes: { "aria-live": "polite" } }, [text("stats_wait")]);
     this.history = new History(node);
@@ -102,41 +112,41 @@ class CacheStatsPanel {
   async recall() {
     this.history.show();
     if (heldOf(kept, this.node)) return this.show();
-    const answer = await ask("news", { workflow: String(root().id) });
+    const answer = await ask("news", { workflow: String(root().id), client: String(api.clientId) });
     for (const news of answer?.runs ?? []) keep(news);
     this.show();
   }
 
   /** @param {string} prompt that may run the samplers before this node */
   wait(prompt) {
-    this.prompt = prompt;
+    this.next = prompt;
     this.waits = true;
     this.content.classList.add("quiet");
   }
 
-  /**
-   * @param {string} prompt that has ended without a run for this node
-   * @param {string} why
-   */
-  missed(prompt, why) {
-    if (this.waits || prompt === this.prompt && why === text("not_begun")) this.content.replaceChildren(why);
+  /** Show what is there as it was: nothing more is expected. */
+  rest() {
     this.waits = false;
     this.content.classList.remove("quiet");
+  }
+
+  /** @param {string} why there is nothing to show of the last run */
+  say(why) {
+    this.rest();
+    this.content.replaceChildren(why);
   }
 
   look() {
     if (!this.prompt || isShown({ prompt: this.prompt })) return;
     this.prompt = "";
-    this.waits = false;
-    this.content.replaceChildren(text("stats_wait"));
+    this.say(text("stats_wait"));
   }
 
   show() {
     const held = heldOf(kept, this.node);
-    if (!held || this.waits && held.prompt !== this.prompt) return;
+    if (!held || this.waits && held.prompt !== this.next) return;
     this.prompt = held.prompt;
-    this.waits = false;
-    this.content.classList.remove("quiet");
+    this.rest();
     showRuns(this.content, [...held.runs.values()]);
   }
 
@@ -145,11 +155,9 @@ class CacheStatsPanel {
     /** @type {Wire.RunTold[]} */
     const ran = output.sencache ?? [];
     // ComfyUI hands this on to the node of that id in whichever workflow is shown.
-    const others = [...kept.values()].some((one) => one.prompt === ran[0]?.prompt && !isShown(one));
-    if (others) return;
-    this.waits = false;
-    this.prompt = ran[0]?.prompt ?? "";
-    this.content.classList.remove("quiet");
+    if (!isShown({ prompt: begins })) return;
+    this.rest();
+    this.prompt = begins;
     if (!ran.length) return this.content.replaceChildren(...(output.sencache_notes ?? []).map(told));
     showRuns(this.content, ran.map((one) => finish(begun(String(one.node_id)), one)));
     this.history.add(ran, output.sencache_run?.[0]);
@@ -190,6 +198,7 @@ function showRuns(content, runs) {
 
 /** @param {Wire.RunTold} summary */
 function counts(summary) {
+  if (!summary.reused && summary.complete) return text("counts_all", { total: summary.evaluations });
   const calls = summary.steps_asked === null || summary.steps_asked === summary.evaluations;
   const said = text(calls ? "counts" : "counts_calls", {
     nfe: summary.nfe, total: summary.evaluations, reused: summary.reused, x: summary.speed_up.toFixed(2),

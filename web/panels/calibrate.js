@@ -1,13 +1,16 @@
 // The panel under SenCache Calibrate: its cost, how far it is, the curves so far, the table put to use.
 
+import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { ask } from "../lib/ask.js";
 import { alongModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, upstream, valueOf } from "../lib/graph.js";
 import { heldOf, isShown } from "../lib/runs.js";
+import { store, stored } from "../lib/storage.js";
 import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
 
 const LOOK = 400; // ms between looks at the graph
+const MEASURED = "sencache.measured"; // in the browser's storage: the settings measured last, by node
 const [WIDTH, HEIGHT] = [300, 80];
 const PRESETS = {
   quick: { steps: 24, samples: 1, sensitivities: "some steps" },
@@ -25,7 +28,30 @@ export function tookNews(told_) {
   const { curves } = news.get(key) ?? {};
   news.set(key, { ...told_, curves: told_.curves ?? curves });
   const node = isShown(told_) ? nodeAt(told_.node ?? "") : null;
+  if (node) noteBeginning(node, told_);
   if (node) panels.get(node)?.show(/** @type {Wire.CalibrationEvent} */ (news.get(key)));
+}
+
+/** @type {Map<string, number>} what a prompt's calibration measures, as it was set when it began */
+const begun = new Map();
+
+/** @param {GraphNode} node */
+const keyOf = (node) => `${root().id}/${node.graph?.id}/${node.id}`;
+
+/**
+ * Take note of the settings that a calibration began with; they count as measured once it has finished.
+ * @param {GraphNode} node
+ * @param {Wire.CalibrationEvent} told_
+ */
+function noteBeginning(node, told_) {
+  const key = `${told_.prompt}/${told_.node}`;
+  if (told_.state === "running" && !begun.has(key)) begun.set(key, behind(node));
+  const measured = begun.get(key);
+  if (told_.state === "running" || measured === undefined) return;
+  begun.delete(key);
+  if (told_.state !== "finished") return;
+  const { [keyOf(node)]: _, ...others } = stored(MEASURED);
+  store(MEASURED, { ...others, [keyOf(node)]: measured });
 }
 
 class CalibratePanel {
@@ -61,7 +87,7 @@ class CalibratePanel {
   /** Show what is known of this node's last calibration, and ask for what this page has not heard. */
   async recall() {
     if (!heldOf(news, this.node)) {
-      const answer = await ask("news", { workflow: String(root().id) });
+      const answer = await ask("news", { workflow: String(root().id), client: String(api.clientId) });
       for (const one of answer?.calibrations ?? []) news.set(`${one.node}/${one.workflow}`, one);
     }
     const last = heldOf(news, this.node);
@@ -79,9 +105,6 @@ class CalibratePanel {
     this.words.textContent = explained(data);
     if (data.curves) this.curves.innerHTML = drawn(data.curves);
     const finished = data.state === "finished" && data.table;
-    if (finished && data.prompt !== this.node.properties.sencache_measured?.prompt) {
-      this.node.properties.sencache_measured = { prompt: data.prompt, of: behind(this.node) };
-    }
     const gains = data.gains ?? [];
     this.gains.replaceChildren(...(finished ? gains.map(gained) : []));
     const use = () => void select(this.node, data.table).then((said) => (this.words.textContent = said));
@@ -92,8 +115,8 @@ class CalibratePanel {
 
   /** Say what the next run costs, as long as it would measure. */
   look() {
-    const measured = this.node.properties.sencache_measured;
-    const again = measured ? measured.of !== behind(this.node) : null;
+    const measured = stored(MEASURED)[keyOf(this.node)];
+    const again = measured === undefined ? null : measured !== behind(this.node);
     const state = JSON.stringify([again, costQuestion(this.node), this.last?.seconds_each]);
     if (state === this.priced) return;
     this.priced = state;

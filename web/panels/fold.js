@@ -11,7 +11,7 @@ import { make, modern, show } from "../lib/view.js";
  */
 export function foldAdvanced(node) {
   const folded = (node.widgets ?? []).filter((widget) => widget.options?.advanced);
-  const linked = () => folded.some(({ name }) => node.inputs?.find((slot) => slot.name === name)?.link != null);
+  const linked = (/** @type {string} */ name) => node.inputs?.find((slot) => slot.name === name)?.link != null;
   let open = false;
   let state = "";
   const toggle = make("button", { type: "button" });
@@ -20,12 +20,13 @@ export function foldAdvanced(node) {
     follow();
   };
   function follow() {
-    const hides = !modern() && !open && !linked();
-    const now = `${modern()} ${hides}`;
+    const hides = !modern() && !open;
+    const shut = folded.filter(({ name }) => name !== "embedded_table" && !linked(name));
+    const now = `${modern()} ${hides} ${shut.length}`;
     if (now === state) return;
     const first = state === "";
     state = now;
-    for (const widget of folded) if (widget.name !== "embedded_table") widget.hidden = hides;
+    for (const widget of folded) if (widget.name !== "embedded_table") widget.hidden = hides && shut.includes(widget);
     toggle.textContent = text(hides ? "unfold" : "fold");
     show(toggle, !modern());
     if (!first) node.setSize([node.size[0], node.computeSize()[1]]);

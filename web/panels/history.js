@@ -2,6 +2,7 @@
 
 import { capture, placeAt, root, setValues, within } from "../lib/graph.js";
 import { duration, text, visible } from "../lib/texts.js";
+import { store, stored } from "../lib/storage.js";
 import { make, show } from "../lib/view.js";
 
 const STORE = "sencache.history"; // in the browser's storage
@@ -9,18 +10,13 @@ const MOST_RUNS = 8;
 const MOST_WORKFLOWS = 12;
 
 /**
- * @typedef {{prompt: string | null, at: number, thumbnail: string | null, settings: Record<string, Record<string, unknown>>,
+ * @typedef {{class_type: string, inputs: Record<string, unknown>}} Setting of a node
+ * @typedef {{prompt: string | null, at: number, thumbnail: string | null, settings: Record<string, Setting>,
  *   nfe: number, total: number, seconds: number, visibility: string | null}} Past
  */
 
 /** @returns {Record<string, Past[]>} by workflow and node, the workflow used last at the end */
-function stored() {
-  try {
-    return JSON.parse(localStorage.getItem(STORE) ?? "{}");
-  } catch {
-    return {};
-  }
-}
+const past = () => Object.fromEntries(Object.entries(stored(STORE)).filter(([, runs]) => Array.isArray(runs)));
 
 export class History {
   /** @param {GraphNode} node a Cache Stats */
@@ -32,7 +28,7 @@ export class History {
   }
 
   get key() {
-    return `${root().id}/${this.node.id}`;
+    return `${root().id}/${this.node.graph?.id}/${this.node.id}`;
   }
 
   /**
@@ -41,24 +37,22 @@ export class History {
    * @param {{settings: Past["settings"], thumbnail: string | null} | undefined} about
    */
   add(ran, about) {
-    const { [this.key]: mine = [], ...others } = stored();
+    const { [this.key]: mine = [], ...others } = past();
     const prompt = ran[0]?.prompt ?? null;
     if (about && !mine.some((one) => one.prompt === prompt)) {
       const sum = (/** @type {(one: Wire.RunTold) => number} */ of) => ran.reduce((total, one) => total + of(one), 0);
-      const past = {
+      const run = {
         prompt, at: Date.now(), ...about, nfe: sum((one) => one.nfe), total: sum((one) => one.evaluations),
         seconds: sum((one) => one.seconds), visibility: ran[ran.length - 1]?.visibility ?? null,
       };
       const kept = Object.fromEntries(Object.entries(others).slice(1 - MOST_WORKFLOWS));
-      try {
-        localStorage.setItem(STORE, JSON.stringify({ ...kept, [this.key]: [past, ...mine].slice(0, MOST_RUNS) }));
-      } catch {} // full, or forbidden: then there is no history
+      store(STORE, { ...kept, [this.key]: [run, ...mine].slice(0, MOST_RUNS) });
     }
     this.show();
   }
 
   show() {
-    const mine = stored()[this.key] ?? [];
+    const mine = past()[this.key] ?? [];
     show(this.element, mine.length > 1);
     this.list.replaceChildren(...mine.map((one) => this.row(one)));
   }
@@ -79,7 +73,8 @@ export class History {
 function settingsOf({ settings }) {
   const found = [];
   for (const [name, label] of [["speed_up", "×"], ["steps", text("steps_short")], ["sampler_name", ""], ["seed", text("seed_short")]]) {
-    const holder = Object.values(settings).find((values) => name !== undefined && values[name] !== undefined);
+    const all = Object.values(settings).map(({ inputs }) => inputs);
+    const holder = all.find((values) => name !== undefined && values[name] !== undefined);
     const value = name !== undefined ? holder?.[name] : undefined;
     if (value === undefined) continue;
     found.push(name === "speed_up" ? (Number(value) > 0 ? `${value}${label}` : `ε ${holder?.["epsilon"]}`) : `${label} ${value}`.trim());
@@ -89,9 +84,9 @@ function settingsOf({ settings }) {
 
 /** @param {Past} past whose settings are put back */
 function restore({ settings }) {
-  for (const [id, values] of Object.entries(settings)) {
+  for (const [id, { class_type, inputs }] of Object.entries(settings)) {
     const [node, hosts] = placeAt(id);
-    if (node) within(hosts, () => setValues(node, values));
+    if (node?.comfyClass === class_type) within(hosts, () => setValues(/** @type {GraphNode} */ (node), inputs));
   }
   capture();
 }

@@ -2,10 +2,11 @@
 
 import { ask, refusal } from "../lib/ask.js";
 import {
-  alongModel, capture, everyNode, everyPlace, isOff, nodeAt, setValues, valueOf, within,
+  alongModel, capture, everyNode, everyPlace, isOff, nodeAt, placeAt, setValues, valueOf, within,
 } from "../lib/graph.js";
 import { isShown, noteSeconds, secondsOf } from "../lib/runs.js";
 import { connectedTo, loaderOf, samplerOf, samplingOf, tablesOf } from "../lib/sampling.js";
+import { store, stored } from "../lib/storage.js";
 import { fillStrip } from "../lib/strip.js";
 import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
@@ -19,6 +20,7 @@ const LOOK = 400; // ms between looks at the graph: undo, paste and other nodes 
 const AGE = 5000; // ms after which an answer is asked for again: files come and go without a word
 const MUTED = 2;
 const PATCH = "SenCacheModelPatch";
+const MODELS = "sencache.models"; // in the browser's storage: what ties tables to a model, by its loader
 const TITLE = "SenCache Model Patch"; // every refusal of the node begins with it
 const USUAL = { epsilon: 0.03, n: 30 };
 const PAGE = Math.random().toString(36).slice(2); // tells this page's panels from another page's
@@ -56,14 +58,19 @@ class ModelPatchPanel {
     this.notes = make("div");
     this.about = make("div", { className: "quiet" });
     this.release = button("use_speed", () => this.chooseSpeed(this.target() || 2, true));
-    this.embedded = new EmbeddedTable(node, (values) => this.set(values));
-    this.fold = foldAdvanced(node);
-    const buttons = make("div", { className: "row" }, [this.release, this.embedded.element, this.fold.toggle]);
-    const parts = [this.knob.element, this.line, this.strip, this.knob.table, this.notes, this.about, buttons];
+    this.title = make("div", { className: "quiet" });
+    /** @type {EmbeddedTable | null} */
+    this.embedded = null;
+    /** @type {ReturnType<typeof foldAdvanced> | null} */
+    this.fold = null;
+    this.shownOn = shownOn;
     if (shownOn) {
-      const title = make("div", { className: "quiet", textContent: node.title });
-      this.panel = mount(shownOn, make("div", {}, [title, this.knob.element, this.line]), 60);
+      this.panel = mount(shownOn, make("div", {}, [this.title, this.knob.element, this.line]), 60);
     } else {
+      this.embedded = new EmbeddedTable(node, (values) => this.set(values));
+      this.fold = foldAdvanced(node);
+      const buttons = make("div", { className: "row" }, [this.release, this.embedded.element, this.fold.toggle]);
+      const parts = [this.knob.element, this.line, this.strip, this.knob.table, this.notes, this.about, buttons];
       for (const widget of node.widgets ?? []) chain(widget, "callback", () => this.changed());
       this.panel = mount(node, make("div", {}, parts), 130, ["speed_up", "exact"]);
       this.forgetOthersTable();
@@ -125,7 +132,7 @@ class ModelPatchPanel {
   }
 
   look() {
-    this.fold.follow();
+    this.fold?.follow();
     const question = within(this.hosts, () => JSON.stringify(this.question()));
     const mode = [this.node, ...this.hosts].find(isOff)?.mode ?? 0;
     if (mode !== this.mode) {
@@ -148,11 +155,10 @@ class ModelPatchPanel {
     const settings = Object.fromEntries(names.map((name) => [name, valueOf(this.node, name) ?? null]));
     const connected = connectedTo(this.node);
     const embedded = connected ? "" : String(valueOf(this.node, "embedded_table") ?? "");
-    const known = this.node.properties.sencache_model;
-    const model = known?.loader === loaderOf(this.node) ? { fingerprint: known.fingerprint, weights: known.weights } : null;
-    return {
-      asker: this.asker, settings, sampling: samplingOf(this.node), tables: tablesOf(this.node, connected), embedded, model,
-    };
+    const { asker } = this;
+    const [sampling, tables] = [samplingOf(this.node), tablesOf(this.node, connected)];
+    const model = stored(MODELS)[loaderOf(this.node)] ?? null;
+    return { asker, settings, sampling, tables, embedded, model, connected: connected !== null };
   }
 
   /** @param {string} question */
@@ -180,13 +186,14 @@ class ModelPatchPanel {
 
   show() {
     if (this.plan === undefined) return;
+    const exact = this.value("exact") === true;
     const plan = this.plan?.cells && !this.failure ? /** @type {Wire.PlanTold} */ (this.plan) : null;
     const foreign = plan?.notes.some(({ code }) => code === "foreign") ?? false;
     const target = this.target();
     const follows = plan ? plan.governs !== "speed" : target === 0;
     this.knob.point(target > 0 ? target : plan?.speed_up ?? 1, follows);
     this.knob.paint(plan, target, (nfe) => this.seconds(nfe));
-    this.panel.classList.toggle("off", this.mode !== 0 || plan?.governs === "exact");
+    this.panel.classList.toggle("off", this.mode !== 0 || exact);
     this.panel.setAttribute("data-nfe", plan && !foreign ? String(plan.nfe) : "");
     show(this.release, plan !== null && (plan.governs === "epsilon" || plan.governs === "off"));
     show(this.strip, plan !== null && !foreign);
@@ -196,7 +203,8 @@ class ModelPatchPanel {
     const notes = plan ? plan.notes.map(told) : this.unplanned();
     this.notes.replaceChildren(...notes.map((line) => make("div", { textContent: line })));
     this.about.textContent = plan ? this.described(plan) : "";
-    this.embedded.show(plan?.table?.name);
+    this.embedded?.show(plan?.table?.name);
+    this.title.textContent = this.node.title;
   }
 
   /**
@@ -207,10 +215,10 @@ class ModelPatchPanel {
     if (this.mode === MUTED) return [text("muted"), "bad"];
     if (this.mode !== 0) return [text("bypassed"), ""];
     if (this.failure) return [this.failure, "bad"];
+    const computesAll = this.whyAll();
+    if (computesAll) return [computesAll, ""];
     if (!plan) return this.plan?.problem?.code === "no_table" ? [this.measuring(), ""] : [refusal(this.plan), "bad"];
     if (plan.notes.some(({ code }) => code === "foreign")) return [text("not_known"), "bad"];
-    if (plan.governs === "exact") return [text("exact"), ""];
-    if (plan.governs === "off") return [text(this.value("epsilon") === 0 ? "epsilon_zero" : "n_zero"), ""];
     const values = { nfe: plan.nfe, total: plan.evaluations, x: plan.speed_up.toFixed(1) };
     const calls = plan.evaluations === plan.steps ? "expected" : "expected_calls";
     const parts = [text(calls, values)];
@@ -220,6 +228,14 @@ class ModelPatchPanel {
     const because = plan.governs === "epsilon" ? text("by_epsilon", { e: this.value("epsilon") }) : "";
     const looks = plan.nfe < plan.evaluations ? looksClass(plan.visibility) : "";
     return [because ? `${because} ${said}` : said, looks];
+  }
+
+  /** @returns {string} why every step is computed whatever the table, empty where it is not so */
+  whyAll() {
+    if (this.value("exact") === true) return text("exact");
+    if (this.value("epsilon") === 0) return text("epsilon_zero");
+    if (this.value("n") === 0) return text("n_zero");
+    return this.target() === 1 ? text("speed_one") : "";
   }
 
   /** @returns {string} that the next run measures, and what that takes */
@@ -232,7 +248,7 @@ class ModelPatchPanel {
 
   /** @returns {string[]} what holds while there is no plan */
   unplanned() {
-    if (this.failure || this.plan?.problem?.code !== "no_table") return [];
+    if (this.failure || this.whyAll() || this.plan?.problem?.code !== "no_table") return [];
     const target = this.target();
     const first = within(this.hosts, () => connectedTo(this.node)) ? "target_now" : "target_then";
     return target > 1 ? [text(first, { x: target.toFixed(1) })] : [];
@@ -265,6 +281,12 @@ class ModelPatchPanel {
     this.show();
   }
 
+  /** Take an outer panel away: its node is no longer in the subgraph. */
+  remove() {
+    const widget = this.shownOn?.widgets?.find((one) => one.element === this.panel);
+    if (widget) this.shownOn?.removeWidget?.(widget);
+  }
+
   /** Ask again: a file may be new. */
   refresh() {
     this.askedAt = 0;
@@ -292,10 +314,11 @@ function addOuterPanels() {
 function* everyPanel() {
   const inside = new Set(everyNode());
   for (const node of inside) {
-    for (const panel of panels.get(node) ?? []) {
-      show(panel.panel, inside.has(panel.node)); // one may have been taken out of its subgraph
-      if (inside.has(panel.node)) yield [panel.node, panel];
-    }
+    const here = panels.get(node) ?? [];
+    const gone = here.filter((panel) => !inside.has(panel.node)); // taken out of the subgraph
+    for (const panel of gone) panel.remove();
+    if (gone.length) panels.set(node, here.filter((panel) => !gone.includes(panel)));
+    for (const panel of here) if (!gone.includes(panel)) yield [panel.node, panel];
   }
 }
 
@@ -306,10 +329,12 @@ export function tookMeasured() {
 
 /** @param {Wire.ModelEvent} news whose model a Model Patch has */
 export function tookModel(news) {
-  const node = isShown(news) ? nodeAt(news.node ?? "") : null;
-  if (!node || !panels.has(node)) return;
+  const [node, hosts] = isShown(news) ? placeAt(news.node ?? "") : [null, []];
+  if (!node) return;
   const { fingerprint, weights } = news;
-  node.properties.sencache_model = { fingerprint, weights, loader: loaderOf(node) };
+  const loader = within(hosts, () => loaderOf(node));
+  const { [loader]: _, ...others } = stored(MODELS);
+  store(MODELS, { ...others, [loader]: { fingerprint, weights } });
   for (const [patch, panel] of everyPanel()) {
     if (patch !== node) continue;
     panel.failure = "";
@@ -319,10 +344,10 @@ export function tookModel(news) {
 
 /** @param {Wire.RunEvent} news */
 export function tookRun(news) {
-  const sampler = isShown(news) ? nodeAt((news.node ?? "").split(".")[0] ?? "") : null;
+  const [sampler, hosts] = isShown(news) ? placeAt((news.node ?? "").split(".")[0] ?? "") : [null, []];
   const each = news.summary?.complete ? news.summary.seconds_computed : null;
   if (!sampler || each == null) return;
-  noteSeconds(sampler, each);
+  within(hosts, () => noteSeconds(sampler, each));
   for (const [node, panel] of everyPanel()) if ([...alongModel(node)].includes(sampler)) panel.show();
 }
 
