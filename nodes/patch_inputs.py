@@ -73,10 +73,10 @@ def _paper_inputs() -> list[Any]:
             max=2.0,
             step=0.0005,  # the frontend keeps as many digits as this has
             round=0.0001,
-            tooltip="Where the target speed is 0: the predicted error allowed in the finished latent, whose own "
-            "size is about 1. Up to 0.03 most clips look the same. At 0 every step is computed, "
-            "whatever the target speed. (Under the rules joint and paper: the predicted change of the "
-            "network's output.)",
+            tooltip="Where the target speed is 0: the predicted error allowed in the finished latent, whose "
+            "own size is about 1. Up to 0.03 most clips look the same. At 0 every step is computed, whatever "
+            "the target speed. (Under the rules joint and paper: the predicted change of the network's "
+            "output.)",
         ),
         io.Int.Input(
             "n",

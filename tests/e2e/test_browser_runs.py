@@ -50,7 +50,7 @@ def test_the_strip_fills_while_it_samples_and_ends_with_what_was_saved(studio):
     assert len(during) >= 2 and filled == sorted(filled)
     said = studio.panel_with("steps computed,").inner_text()
     found = re.search(r"KSampler: (\d+) of 50 steps computed, (\d\.\d\d)× fewer", said)
-    assert float(found[2]) == pytest.approx(50 / int(found[1]), abs=0.0051)
+    assert abs(float(found[2]) - 50 / int(found[1])) < 0.0051
     assert re.search(r"[\d.]+ s instead of about [\d.]+ s: [\d.]+ s saved", said)
     assert re.search(r"Computed because: planned \(\d+\), first step \(1\)\.", said)
     assert int(found[1]) == int(studio.panel().get_attribute("data-nfe"))

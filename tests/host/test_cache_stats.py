@@ -145,29 +145,32 @@ def test_what_was_set_and_a_small_picture_come_with_the_run(wan, sample, patch, 
     with sampling_at("3"):
         latent = {"samples": sample(patched)}
     (run,) = stats(patched, latent, graph).ui["sencache_run"]
-    assert run["settings"] == {
+    assert {node: one["inputs"] for node, one in run["settings"].items()} == {
         "1": {"unet_name": "tiny_wan.safetensors"},
         "2": {"speed_up": 2.0, "exact": False},
         "3": {"seed": 7, "steps": 6},
     }
+    assert run["settings"]["2"]["class_type"] == "SenCacheModelPatch"
     assert run["thumbnail"].startswith("data:image/jpeg;base64,")
     json.dumps(run)
 
 
 def test_a_bypassed_patch_and_a_latent_that_nothing_draws_are_shown_without_a_picture(wan, stats, graph):
     (run,) = stats(wan, {"samples": torch.zeros(1, 5, 2, 4, 4)}, graph).ui["sencache_run"]
-    assert run["thumbnail"] is None and run["settings"] == {"1": {"unet_name": "tiny_wan.safetensors"}}
+    assert run["thumbnail"] is None
+    assert run["settings"]["1"]["inputs"] == {"unet_name": "tiny_wan.safetensors"}
 
 
-def test_settings_before_a_node_leave_out_links_long_texts_and_what_leads_elsewhere(graph):
+def test_settings_before_a_node_leave_out_links_long_texts_secrets_and_what_leads_elsewhere(graph):
     from sencache.nodes.host.queued_graph import LONGEST_SETTING, settings_before
 
     longest = "x" * LONGEST_SETTING
     graph["2"]["inputs"] |= {"table": "automatic", "note": longest, "embedded": longest + "x"}
     graph["3"]["inputs"] |= {"steps": 6, "cfg": 5.0, "nothing": None, "list": [1, 2, 3], "dict": {"a": 1}}
     graph["10"] = {"class_type": "KSampler", "inputs": {"model": ["2", 0], "seed": 9}}
+    graph["3"]["inputs"] |= {"api_key": "mine", "auth_token": "mine"}
     graph["9"]["inputs"]["own"] = 1
-    assert settings_before(graph, "9") == {
+    assert {node: one["inputs"] for node, one in settings_before(graph, "9").items()} == {
         "1": {"unet_name": "tiny_wan.safetensors"},
         "2": {"table": "automatic", "note": longest},
         "3": {"steps": 6, "cfg": 5.0},

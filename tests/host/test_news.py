@@ -28,12 +28,12 @@ def wire(host):
 def step(live, wire):
     """Keep an event of a run that goes on."""
 
-    def keep(news, workflow, prompt, node, done=0):
+    def keep(news, workflow, prompt, node, done=0, client="me"):
         cells = [(False, None, "first")] * done
         event = wire.RunEvent(
             workflow=workflow, prompt=prompt, node=node, stats=["9"], expected=20, notes=[], cells=cells
         )
-        news.keep(live.RUN_EVENT, event)
+        news.keep(client, event)
 
     return keep
 
@@ -47,7 +47,7 @@ def calibration(live, wire):
         event = wire.CalibrationEvent(
             workflow=workflow, prompt=prompt, node=node, state="running", table="mine", **counts
         )
-        news.keep(live.CALIBRATION_EVENT, event)
+        news.keep("me", event)
 
     return keep
 
@@ -56,8 +56,8 @@ def calibration(live, wire):
 def told(wire):
     """Ask for a workflow's news: each run's prompt, node and steps, and each calibration's progress."""
 
-    def ask(news, workflow):
-        found = news.of(wire.read(wire.NewsQuestion, {"workflow": workflow}))
+    def ask(news, workflow, client="me"):
+        found = news.of(wire.read(wire.NewsQuestion, {"workflow": workflow, "client": client}))
         json.dumps(found.plain(), allow_nan=False)
         runs = [(one.prompt, one.node, len(one.cells)) for one in found.runs]
         return runs, [(one.node, one.done) for one in found.calibrations]
@@ -91,6 +91,24 @@ def test_a_run_of_no_workflow_is_nobodys_news(live, step, told):
     news = live.News()
     step(news, None, "first", "3", 1)
     assert told(news, "mine") == ([], []) and told(news, "None") == ([], []) and told(news, "") == ([], [])
+
+
+def test_another_browsers_runs_of_the_same_workflow_are_not_told(live, step, told):
+    """Everyone who starts from a template has a workflow of the same id."""
+    news = live.News()
+    step(news, "template", "mine", "3", 1)
+    step(news, "template", "theirs", "3", 2, client="them")
+    assert told(news, "template") == ([("mine", "3", 1)], [])
+    assert told(news, "template", client="them") == ([("theirs", "3", 2)], [])
+    assert told(news, "template", client="") == ([], [])
+
+
+def test_news_that_nobody_asks_for_are_not_kept(live, wire, step, told):
+    news = live.News()
+    step(news, "mine", "first", "3", 1)
+    for number in range(2 * live.MOST_NEWS):
+        news.keep("me", wire.ModelEvent(workflow="mine", node=str(number), fingerprint="f", weights="w"))
+    assert told(news, "mine") == ([("first", "3", 1)], [])
 
 
 def test_what_is_kept_is_bounded_and_the_oldest_goes_first(live, step, told):
