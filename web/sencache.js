@@ -9,7 +9,7 @@ import { learn } from "./lib/texts.js";
 import { addCacheStatsPanel, broke, ended, refused, started, tookStep, watchRuns } from "./panels/cache_stats.js";
 import { addCalibratePanel, tookNews, watchCalibrations } from "./panels/calibrate.js";
 import { addComparePanel, tookComparison } from "./panels/compare.js";
-import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/model_patch.js";
+import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/patches.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
 const PANELS = {

@@ -4,10 +4,23 @@ import { api } from "../../../scripts/api.js";
 import { text, told } from "./texts.js";
 
 /**
- * Ask one of the pack's routes; returns its answer, or null where there is none.
- * @type {(route: string, question: object, signal?: AbortSignal) => Promise<any>}
+ * @typedef {object} Routes what each is asked, and what it answers
+ * @property {[Wire.PlanQuestion & {asker?: string}, Wire.PlanTold]} plan
+ * @property {[Wire.CostQuestion, Wire.CostTold]} cost
+ * @property {[Wire.EmbedQuestion, Wire.EmbedTold]} embed
+ * @property {[Wire.SaveQuestion, Wire.SaveTold]} save
+ * @property {[Wire.NewsQuestion, Wire.NewsTold]} news
  */
-export const ask = async (route, question, signal) => {
+
+/**
+ * Ask one of the pack's routes; returns its answer, or null where there is none.
+ * @template {keyof Routes} Route
+ * @param {Route} route
+ * @param {Routes[Route][0]} question
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<(Partial<Routes[Route][1]> & Partial<Wire.Refused>) | null>}
+ */
+export async function ask(route, question, signal) {
   try {
     const response = await api.fetchApi(`/sencache/${route}`, {
       method: "POST",
@@ -19,7 +32,7 @@ export const ask = async (route, question, signal) => {
   } catch {
     return null;
   }
-};
+}
 
 /** @param {any} answer one without what was asked for; says why */
 export const refusal = (answer) => (answer?.problem ? told(answer.problem) : text("unreachable"));

@@ -3,6 +3,7 @@
 import { alongModel, beforeModel, isOff, originOf, valueOf } from "./graph.js";
 
 export const AUTOMATIC = "automatic";
+const FRACTIONS = ["cfg", "denoise", "shift"]; // what else is told is a whole number or a name
 
 /**
  * Say what the nodes along the model say of the sampling; what they do not say, the table answers.
@@ -13,8 +14,8 @@ export function samplingOf(patch) {
   const said = {};
   const take = (/** @type {GraphNode} */ node, /** @type {string} */ name, as = name) => {
     const value = valueOf(node, name);
-    const told = typeof value === "string" || (Number.isFinite(value) && (name === "cfg" || name === "denoise" || name === "shift" || Number.isInteger(value)));
-    if (told && said[as] === undefined) said[as] = value;
+    const known = typeof value === "string" || (FRACTIONS.includes(name) ? Number.isFinite : Number.isInteger)(value);
+    if (known && said[as] === undefined) said[as] = value;
   };
   for (const node of [...alongModel(patch), ...schedulers(patch)]) {
     if (said.steps === undefined) {

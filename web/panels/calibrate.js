@@ -130,13 +130,12 @@ class CalibratePanel {
   /** @param {boolean} again */
   async price(again) {
     const asked = this.priced;
-    /** @type {Wire.CostTold | undefined} */
     const answer = await ask("cost", costQuestion(this.node));
-    if (!answer?.code || asked !== this.priced) return;
+    if (!answer?.code || !answer.values || asked !== this.priced) return;
     const each = this.last?.seconds_each;
-    const takes = each ? text("takes_about", { t: duration(each * answer.evaluations) }) : "";
+    const takes = each ? text("takes_about", { t: duration(each * (answer.evaluations ?? 0)) }) : "";
     this.cost.className = again ? `said ${looksClass("details_change")}` : "";
-    this.cost.textContent = [again ? text("measures_again") : "", told(answer), takes].filter(Boolean).join(" ");
+    this.cost.textContent = [again ? text("measures_again") : "", told({ code: answer.code, values: answer.values }), takes].filter(Boolean).join(" ");
   }
 }
 
@@ -145,13 +144,15 @@ export function addCalibratePanel(node) {
   return new CalibratePanel(node);
 }
 
-/** @param {GraphNode} node asks what its settings cost, beside one of the artist's own videos */
+/**
+ * @param {GraphNode} node asks what its settings cost, beside one of the artist's own videos
+ * @returns {Wire.CostQuestion}
+ */
 function costQuestion(node) {
   const source = originOf(node, "model");
   const sampler = source && [...alongModel(source)].find((one) => one !== node && valueOf(one, "sampler_name"));
-  const names = ["steps", "samples", "sensitivities"];
-  const asked = Object.fromEntries(names.map((name) => [name, valueOf(node, name)]));
-  return { ...asked, video_steps: (sampler && valueOf(sampler, "steps")) ?? null };
+  const [steps, samples, sensitivities] = ["steps", "samples", "sensitivities"].map((name) => valueOf(node, name));
+  return { steps, samples, sensitivities, video_steps: (sampler && valueOf(sampler, "steps")) ?? null };
 }
 
 /**
