@@ -25,7 +25,7 @@ def workflow(table=TABLE, epsilon=0.2, seed=7):
 def computed(history):
     """Read the count of computed evaluations out of Cache Stats' text."""
     text = history["outputs"]["8"]["text"][0]
-    return int(re.match(rf"(\d+) of {STEPS} evaluations computed", text).group(1))
+    return int(re.match(rf"(\d+) of {STEPS} steps computed", text).group(1))
 
 
 def repeated(server, history, prompt, before):

@@ -24,7 +24,7 @@ def server(tmp_path_factory):
 
 def counts(server: ComfyServer) -> list[tuple[int, int]]:
     """Return what each run computed, as the server's log says."""
-    found = re.findall(r"SenCache: (\d+) of (\d+) evaluations computed", server.log.read_text())
+    found = re.findall(r"SenCache: (\d+) of (\d+) steps computed", server.log.read_text())
     return [(int(computed), int(total)) for computed, total in found]
 
 

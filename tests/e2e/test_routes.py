@@ -28,12 +28,12 @@ def asked(server, route, body, **headers):
         return error.code, error.read()
 
 
-def test_the_panels_get_their_texts_in_every_language_and_the_presets(shared_server):
+def test_the_panels_get_their_texts_in_every_language(shared_server):
     told = shared_server.get("/sencache/panels")
-    assert list(told["presets"]) == ["quality", "balanced", "fast"]
-    assert {"en", "zh"} <= set(told["texts"])
-    for name in told["presets"]:
-        assert told["texts"]["en"]["panel"][name] and told["texts"]["zh"]["panel"][f"{name}_tip"]
+    assert set(told) == {"texts"} and {"en", "zh"} <= set(told["texts"])
+    for locale in told["texts"].values():
+        assert set(locale) == {"panel", "reasons", "notes", "visibility"}
+        assert locale["panel"]["speed"] and locale["panel"]["speed_tip"]
 
 
 def test_the_host_may_read_the_texts_too_and_its_own_stay_what_they_are(shared_server):
@@ -59,7 +59,7 @@ def test_a_plan_is_answered_with_and_without_the_api_prefix(shared_server):
         {"Content_Type": "text/plain"},
     ],
 )
-@pytest.mark.parametrize("route", ["plan", "embed", "save"])
+@pytest.mark.parametrize("route", ["plan", "embed", "save", "news"])
 def test_another_sites_page_is_refused(shared_server, route, headers):
     status, _ = asked(shared_server, route, QUESTION, **headers)
     assert status == 403
@@ -163,7 +163,7 @@ def test_of_one_panels_many_questions_only_some_are_worked_on_and_the_last_is(sh
     assert told[-1]["evaluations"] == 111
 
 
-@pytest.mark.parametrize("path", ["/sencache/plan", "/sencache/embed", "/sencache/save"])
+@pytest.mark.parametrize("path", ["/sencache/plan", "/sencache/embed", "/sencache/save", "/sencache/news"])
 def test_nothing_is_written_or_planned_by_following_a_link(shared_server, path):
     with pytest.raises(urllib.error.HTTPError) as caught:
         shared_server.get(path)

@@ -33,7 +33,7 @@ def workflow(epsilon=0.2, table_name="e2e", calibration_steps=10, samples=2, see
 def nfe_of(history):
     """Read the count of computed evaluations out of Cache Stats' text."""
     text = history["outputs"]["8"]["text"][0]
-    return int(re.match(rf"(\d+) of {STEPS} evaluations computed", text).group(1))
+    return int(re.match(rf"(\d+) of {STEPS} steps computed", text).group(1))
 
 
 def saved_latent(server, history):
@@ -52,11 +52,13 @@ def test_the_pack_loads_with_its_nodes(server):
 
 def test_calibrate_patch_sample_and_stats_and_again_with_another_epsilon(server):
     prompt = workflow(epsilon=0.2)
+    for node, drawn in (("20", "5"), ("21", "8")):
+        prompt[node] = {"class_type": "PreviewImage", "inputs": {"images": [drawn, 1]}}
     first = server.run(prompt)
     assert 1 < nfe_of(first) < STEPS
     calibration = first["outputs"]["5"]["text"][0]
     assert "2 samples at 23 timesteps" in calibration and "e2e.safetensors" in calibration
-    for node in ("5", "8"):
+    for node in ("20", "21"):
         picture = Image.open(io.BytesIO(server.view(first["outputs"][node]["images"][0])))
         assert picture.width > 700 and len(picture.convert("RGB").getcolors(1 << 24)) > 4
     assert (server.base / "models" / "sencache" / "e2e.safetensors").stat().st_size < 64 * 1024
