@@ -182,6 +182,7 @@ class SenCacheCalibrate(io.ComfyNode):
         refuse_other_accelerator(NODE, model.model_options, model.wrappers)
         settings = (steps, sampler, scheduler, cfg, own_sampler, sensitivities)
         run = CalibrationRun(without_patch(model), positive, negative, latent, *settings)
+        target = None
         try:
             target = _target(run.model, table_name)
             table, text = _measure(run, samples, seed, target)
@@ -190,7 +191,7 @@ class SenCacheCalibrate(io.ComfyNode):
             raise ValueError(f"{NODE}: {str(error).rstrip('.')}.") from error
         except OSError as error:  # its own text holds whole paths
             reason = error.strerror or type(error).__name__
-            named = table_name.strip() or "named after the model"
+            named = table_name.strip() or (table_name if target is None else target.name)
             raise ValueError(f"{NODE}: the table {named!r} can't be saved: {reason}.") from error
         image = as_image(draw_table(table, table.metadata["model"]))
         return io.NodeOutput(table, image, text, ui={"text": [text]})

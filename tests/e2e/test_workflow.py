@@ -102,7 +102,7 @@ def test_a_table_that_is_gone_is_refused_in_a_sentence(server):
     del prompt["5"], prompt["6"]["inputs"]["sensitivity"]
     message = "SenCache Model Patch: There is no sensitivity table 'gone.safetensors'"
     with pytest.raises(QueueError, match=message):
-        server.submit(prompt)
+        server.run(prompt)
 
 
 def test_a_second_accelerator_is_refused_in_a_sentence(server):

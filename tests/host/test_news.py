@@ -149,8 +149,8 @@ def test_several_threads_may_tell_and_ask_at_once(live, step, told):
     assert not failed
 
 
-@pytest.mark.parametrize("asked", [{}, {"workflow": 3}, {"workflow": None}, {"workflow": "x" * 201}])
-def test_news_are_asked_for_by_a_workflows_id_alone(wire, asked):
+@pytest.mark.parametrize("asked", [{}, {"workflow": 3, "client": "me"}, {"workflow": None}, {"workflow": "x" * 201}, {"workflow": "x"}])
+def test_news_are_asked_for_by_a_workflows_id_and_a_browsers(wire, asked):
     with pytest.raises(wire.QuestionError):
         wire.read(wire.NewsQuestion, asked)
 
@@ -195,7 +195,7 @@ def test_a_run_is_told_to_its_page_step_by_step_and_kept_for_one_that_comes_late
     assert all(one["stats"] == ["9"] for one in told)
     summary = told[-1]["summary"]
     assert (summary["steps_asked"], summary["evaluations"], summary["aim"]) == (14, 14, "speed")
-    (kept,) = live.NEWS.of(wire.NewsQuestion(workflow="mine")).runs
+    (kept,) = live.NEWS.of(wire.NewsQuestion(workflow="mine", client="page")).runs
     assert kept.plain() == told[-1]
 
 
@@ -213,7 +213,7 @@ def test_a_calibration_ends_with_what_its_table_gives_and_whether_it_replaced_on
     assert [one["state"] for one in ends] == ["finished"] * 2
     assert [one["replaced"] for one in ends] == [False, True]
     assert [gain["target"] for gain in ends[0]["gains"]] == [1.5, 2.0, 3.0, 4.0]
-    (kept,) = live.NEWS.of(wire.NewsQuestion(workflow="mine")).calibrations
+    (kept,) = live.NEWS.of(wire.NewsQuestion(workflow="mine", client="page")).calibrations
     assert kept.plain() == ends[-1]
 
 

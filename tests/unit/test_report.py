@@ -131,7 +131,7 @@ def test_few_steps_are_said_to_gain_little_and_many_are_not():
         ({"speed_up": 2.0}, "speed"),
         ({"epsilon": 0.0, "speed_up": 2.0}, "off"),
         ({"max_reuse": 0}, "off"),
-        ({"speed_up": 1.0}, "off"),
+        ({"speed_up": 1.0}, "speed"),
     ],
 )
 def test_what_a_run_aimed_for_is_told(settings, aim):
@@ -235,6 +235,7 @@ def test_a_target_speed_is_named_in_epsilons_place():
 def test_a_run_with_a_foreign_table_predicts_nothing_and_a_note_says_why():
     foreign = Note("foreign", {"table": "mine.safetensors", "model": "Other (1.30 B parameters)"})
     run = replace(planned_run(FIRST, reused(0.01), planned(0.06)), predicted_error=None, notes=(foreign,))
+    run = replace(run, foreign=True)
     text = as_text(run)
     assert "redicted error" not in text and "0.06" not in text and "redicted change" not in text
     assert "'mine.safetensors' was measured on another model (Other (1.30 B parameters))" in text
@@ -274,14 +275,14 @@ def test_a_broken_runs_numbers_are_left_out_of_json():
 
 def test_more_than_planned_is_explained():
     run = record(FIRST, reused(0.01), over(0.2), over(0.3), planned=1)
-    assert lines_with(run, "The run computed 2 steps more than planned: the latent moved further")
-    assert not lines_with(record(FIRST, reused(0.01), planned=1), "more than planned")
-    assert not lines_with(record(FIRST, reused(0.01), over(0.2)), "more than planned")
+    assert lines_with(run, "More steps were computed than planned (2 more): the latent moved further")
+    assert not lines_with(record(FIRST, reused(0.01), planned=1), "than planned (")
+    assert not lines_with(record(FIRST, reused(0.01), over(0.2)), "than planned (")
 
 
 def test_where_noise_kept_a_planned_run_from_reuse_no_larger_epsilon_is_advised():
     text = as_text(planned_run(FIRST, over(0.2), over(0.3), planned(0.05)))
-    assert "more than planned: the latent moved further" in text and "Raise the allowed" not in text
+    assert "(1 more): the latent moved further" in text and "Raise the allowed" not in text
 
 
 @pytest.mark.parametrize(("nfe", "unmet"), [(2, False), (3, True)])

@@ -85,7 +85,7 @@ export function ended({ prompt_id }) {
  */
 export function broke({ prompt_id }, why) {
   if (prompt_id !== begins) return;
-  for (const panel of shownPanels()) if (panel.waits) panel.say(text(why));
+  for (const panel of shownPanels()) if (panel.waits) panel.say(text(why === "failed" ? "failed" : "no_run"));
 }
 
 /** The host refused a prompt before anything ran. */
