@@ -149,7 +149,11 @@ def test_several_threads_may_tell_and_ask_at_once(live, step, told):
     assert not failed
 
 
-@pytest.mark.parametrize("asked", [{}, {"workflow": 3, "client": "me"}, {"workflow": None}, {"workflow": "x" * 201}, {"workflow": "x"}])
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"workflow": 3, "client": "me"}, {"workflow": None, "client": "me"}, {"workflow": "x"},
+     {"workflow": "x" * 201, "client": "me"}],
+)  # fmt: skip
 def test_news_are_asked_for_by_a_workflows_id_and_a_browsers(wire, asked):
     with pytest.raises(wire.QuestionError):
         wire.read(wire.NewsQuestion, asked)
