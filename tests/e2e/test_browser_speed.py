@@ -62,7 +62,7 @@ def test_a_speed_set_before_a_table_is_known_is_obeyed_by_the_very_next_run(stud
 
 
 def test_the_speed_stays_when_steps_sampler_and_table_change(patched):
-    put(patched, "2", "speed_up", 3.0)
+    patched.panel().locator(".gains button").nth(2).click()  # 3x
     for steps, expected in ((50, 16), (20, 6), (8, 2)):
         put(patched, "3", "steps", steps)
         patched.until(lambda expected=expected: nfe(patched) == expected)
