@@ -84,7 +84,7 @@ def test_calibrate_measures_along_the_models_own_sampler(host, patch, records, t
     named = "VOID_DDIM" if tiny.samplers[0] == "void" else tiny.samplers[0]
     assert table.num_samples == 2 and table.metadata["sampler"] == named
     assert table.modes.values.shape[1:] == (2, 25)  # 24 steps are measured at least, and the smallest sigma
-    assert "Of these 10 evaluations expect to compute" in text
+    assert "Of 10 steps expect to compute" in text
     patched = patch(model, sensitivity=table, speed_up=2.0)
     sample(host, patched, tiny, 4, 9, tiny.samplers[0], 10, 5.0)
     assert records(patched)[-1].nfe == 5
