@@ -515,12 +515,14 @@ def test_what_is_remembered_while_a_slider_moves_changes_no_answer(host, monkeyp
     ]  # fmt: skip
     found, solve = [], preview.solve
     monkeypatch.setattr(preview, "solve", lambda *of: found.append(of) or solve(*of))
+    monkeypatch.setattr(preview, "_ANSWERS", preview.AnswerCache())
     moving = [answered(table, sampling={"steps": 20}, **settings) for table, settings in asked]
     while_moving, fresh = len(found), []
     found.clear()
     for table, settings in asked:
         monkeypatch.setattr(preview, "_PLANS", preview.PlanCache())
         monkeypatch.setattr(preview, "_SCHEDULES", preview.ScheduleCache())
+        monkeypatch.setattr(preview, "_ANSWERS", preview.AnswerCache())
         fresh.append(answered(table, sampling={"steps": 20}, **settings))
     assert moving == fresh and while_moving < len(found)
     assert len({str(answer["cells"]) for answer in fresh}) >= 7
