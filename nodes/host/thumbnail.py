@@ -36,7 +36,7 @@ def _drawn(latent_format: Any, samples: Any) -> str | None:
         return None
     if samples.ndim not in (4, 5) or samples.shape[1] != len(factors):
         return None
-    if samples.ndim != getattr(latent_format, "latent_dimensions", 2) + 2:
+    if samples.ndim != getattr(latent_format, "latent_dimensions", samples.ndim - 2) + 2:
         return None
     middle = samples[:1].detach()
     if middle.ndim == 5:
