@@ -123,7 +123,7 @@ def test_a_table_that_calibrate_replaces_changes_the_plan_and_both_nodes_say_wha
     assert "Measured with these settings" in calibrate.inner_text()
     assert all(f"{x}×: compute" in calibrate.inner_text() for x in ("1.5", "2", "3", "4"))
     before = studio.panel().inner_text()
-    put(studio, "1", "prompt", "bunny walks")
+    put(studio, "1", "prompt", "bunny stretches")
     studio.until(lambda: "the next run measures again" in calibrate.inner_text())
     assert "That takes about" in calibrate.inner_text()
     studio.picture("measures_again")
