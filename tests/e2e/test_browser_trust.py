@@ -114,6 +114,7 @@ def test_a_deleted_tables_plan_goes_and_a_replaced_ones_changes(studio):
 def test_a_table_that_calibrate_replaces_changes_the_plan_and_both_nodes_say_what_happened(studio):
     name = f"again {'b' if studio.nodes2 else 'a'}"
     studio.load(with_calibration(prompt_of(studio), name, steps=24, samples=1), TRUST_PLACES)
+    studio.load({**studio.page.evaluate("app.graph.serialize()"), "id": str(uuid.uuid4())})  # as a saved one
     studio.page.evaluate("app.canvas.ds.scale = 0.7; app.canvas.setDirty(true, true)")
     studio.finished(studio.queue(), SLOW)
     studio.until(lambda: studio.panel_with(f"Finished: {name}").count())
