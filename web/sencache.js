@@ -6,10 +6,11 @@ import { begin } from "./lib/ask.js";
 import { restoreByName } from "./lib/restore.js";
 import { followPrompts } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
-import { addCacheStatsPanel, broke, ended, refused, started, tookStep, watchRuns } from "./panels/cache_stats.js";
-import { addCalibratePanel, tookNews, watchCalibrations } from "./panels/calibrate.js";
+import { watch } from "./lib/watch.js";
+import { addCacheStatsPanel, broke, ended, refused, started, lookAtRuns, tookStep } from "./panels/cache_stats.js";
+import { addCalibratePanel, lookAtCalibrations, tookNews } from "./panels/calibrate.js";
 import { addComparePanel, tookComparison } from "./panels/compare.js";
-import { addModelPatchPanel, failed, tookMeasured, tookModel, tookRun, watch } from "./panels/patches.js";
+import { addModelPatchPanel, failed, lookAtPatches, tookMeasured, tookModel, tookRun } from "./panels/patches.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
 const PANELS = {
@@ -51,9 +52,7 @@ app.registerExtension({
   },
   setup() {
     followPrompts(refused);
-    watch();
-    watchRuns();
-    watchCalibrations();
+    for (const look of [lookAtPatches, lookAtRuns, lookAtCalibrations]) watch(look);
   },
   /** @param {GraphNode} node */
   nodeCreated(node) {

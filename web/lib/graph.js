@@ -26,7 +26,8 @@ export function* everyNode(graph = root()) {
 }
 
 /**
- * Find a node by the id that the server knows it by, such as "12:3" for node 3 of subgraph node 12.
+ * Find a node by the id that the server knows it by, such as "12:3" for node 3 of subgraph node 12. The parts of
+ * one that expanded ("9.0.0.3") are that node.
  * @param {string} id
  * @returns {[GraphNode | null, GraphNode[]]} the node, and the nodes of the subgraphs that it is in
  */
@@ -35,7 +36,7 @@ export function placeAt(id) {
   let graph = root();
   /** @type {GraphNode[]} */
   const way = [];
-  for (const part of id.split(":")) {
+  for (const part of String(id.split(".")[0]).split(":")) {
     /** @type {GraphNode | null} */
     const node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
     if (!node) return [null, []];

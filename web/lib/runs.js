@@ -3,10 +3,9 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { beforeModel, nodeAt, originOf, root, valueOf } from "./graph.js";
-import { store, stored } from "./storage.js";
+import { remember, stored } from "./storage.js";
 
 const SECONDS = "sencache.seconds"; // in the browser's storage
-const MOST_WORKLOADS = 200;
 const SIZES = ["width", "height", "length", "num_frames", "batch_size"];
 
 const MOST_OWNED = 200;
@@ -65,22 +64,15 @@ function workload(sampler) {
   return JSON.stringify([loaders, sizes, cfg === undefined ? null : cfg !== 1]);
 }
 
-/** @returns {Record<string, number>} */
-const known = () => stored(SECONDS);
-
 /**
  * Remember what a computed step took.
  * @param {GraphNode} sampler
  * @param {number} seconds
  */
-export function noteSeconds(sampler, seconds) {
-  const key = workload(sampler);
-  const { [key]: _, ...others } = known();
-  store(SECONDS, Object.fromEntries([...Object.entries(others), [key, seconds]].slice(-MOST_WORKLOADS)));
-}
+export const noteSeconds = (sampler, seconds) => remember(SECONDS, workload(sampler), seconds);
 
 /** @type {(sampler: GraphNode | undefined) => number | undefined} what a computed step takes, if it is known */
-export const secondsOf = (sampler) => (sampler ? known()[workload(sampler)] : undefined);
+export const secondsOf = (sampler) => (sampler ? stored(SECONDS)[workload(sampler)] : undefined);
 
 /**
  * Return the newest of what a map holds of a node; its keys begin with the server's id ("12:3/...").

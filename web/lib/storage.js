@@ -2,17 +2,38 @@
 
 const MOST = 300_000; // characters of one record
 
+/** @type {Map<string, [string | null, Record<string, any>]>} what was read last: panels look several times a second */
+const read = new Map();
+
 /**
  * @param {string} name
- * @returns {Record<string, any>} empty where nothing, or nothing of ours, is there
+ * @returns {Record<string, any>} not to be changed; empty where nothing, or nothing of ours, is there
  */
 export function stored(name) {
   try {
-    const found = JSON.parse(localStorage.getItem(name) ?? "{}");
-    return found && typeof found === "object" && !Array.isArray(found) ? found : {};
+    const text = localStorage.getItem(name);
+    const [before, held] = read.get(name) ?? [null, {}];
+    if (text === before) return held;
+    const found = JSON.parse(text ?? "{}");
+    const record = found && typeof found === "object" && !Array.isArray(found) ? found : {};
+    read.set(name, [text, record]);
+    return record;
   } catch {
     return {};
   }
+}
+
+/**
+ * Keep one entry of a record as its newest, and so many of the others.
+ * @param {string} name
+ * @param {string} key
+ * @param {unknown} value
+ * @param {number} most entries
+ */
+export function remember(name, key, value, most = 200) {
+  const { [key]: _, ...others } = stored(name);
+  const kept = Object.entries(others).slice(1 - most);
+  store(name, Object.fromEntries([...kept, [key, value]]));
 }
 
 /**
@@ -20,7 +41,7 @@ export function stored(name) {
  * @param {string} name
  * @param {Record<string, unknown>} record the newest entry last
  */
-export function store(name, record) {
+function store(name, record) {
   const entries = Object.entries(record);
   while (entries.length > 1 && JSON.stringify(entries).length > MOST) entries.shift();
   try {

@@ -3,7 +3,7 @@
 import { ask } from "../lib/ask.js";
 import { valueOf, within } from "../lib/graph.js";
 import { connectedTo, loaderOf, samplingOf, tablesOf } from "../lib/sampling.js";
-import { store, stored } from "../lib/storage.js";
+import { remember, stored } from "../lib/storage.js";
 
 const AGE = 5000; // ms after which an answer is asked for again: files come and go without a word
 const MODELS = "sencache.models"; // in the browser's storage: what ties tables to a model, by its loader
@@ -18,8 +18,7 @@ let made = 0; // askers, of this page
  * @param {{fingerprint: string, weights: string}} model
  */
 export function noteModel(node, { fingerprint, weights }) {
-  const { [loaderOf(node)]: _, ...others } = stored(MODELS);
-  store(MODELS, { ...others, [loaderOf(node)]: { fingerprint, weights } });
+  remember(MODELS, loaderOf(node), { fingerprint, weights });
 }
 
 export class Asker {

@@ -17,7 +17,6 @@ import { History } from "./history.js";
 /** @type {Map<string, Prompt>} the last runs, by node, workflow and prompt */
 const kept = new Map();
 const MOST_KEPT = 64;
-const LOOK = 400; // ms between looks at the graph
 
 /** @type {WeakMap<GraphNode, CacheStatsPanel>} */
 const panels = new WeakMap();
@@ -60,10 +59,8 @@ function finish(run, summary) {
 }
 
 /** Look whether what is shown is of the workflow that is shown: a copy has the same ids. */
-export function watchRuns() {
-  window.setInterval(() => {
-    for (const panel of document.hidden ? [] : shownPanels()) panel.look();
-  }, LOOK);
+export function lookAtRuns() {
+  for (const panel of shownPanels()) panel.look();
 }
 
 let begins = ""; // the prompt that runs, or ran last
@@ -186,7 +183,7 @@ function showRuns(content, runs) {
     if (!head || !strip || !foot) continue;
     fillStrip(strip, run.cells, run.expected);
     strip.dataset.filled = String(run.cells.length);
-    const name = text("run", { node: nodeAt(run.node.split(".")[0] ?? "")?.title ?? run.node });
+    const name = nodeAt(run.node)?.title ?? run.node;
     const { summary } = run;
     const running = text("running", { run: name, done: run.cells.length, total: run.expected });
     head.textContent = summary ? `${name}: ${counts(summary)}` : running;
@@ -201,7 +198,7 @@ function counts(summary) {
   if (!summary.reused && summary.complete) return text("counts_all", { total: summary.evaluations });
   const calls = summary.steps_asked === null || summary.steps_asked === summary.evaluations;
   const said = text(calls ? "counts" : "counts_calls", {
-    nfe: summary.nfe, total: summary.evaluations, reused: summary.reused, x: summary.speed_up.toFixed(2),
+    nfe: summary.nfe, total: summary.evaluations, x: summary.speed_up.toFixed(2),
   });
   const looks = summary.reused && summary.visibility ? `${said} · ${visible(summary.visibility)}` : said;
   return summary.complete ? looks : `${said} (${text("stopped")})`;
@@ -211,8 +208,7 @@ function counts(summary) {
 function times(summary) {
   if (!summary.reused) return "";
   return text("times", {
-    s: duration(summary.seconds), u: duration(summary.seconds_uncached),
-    x: summary.time_speed_up.toFixed(2), saved: duration(summary.seconds_saved),
+    s: duration(summary.seconds), u: duration(summary.seconds_uncached), saved: duration(summary.seconds_saved),
   });
 }
 

@@ -5,11 +5,10 @@ import { app } from "../../../scripts/app.js";
 import { ask } from "../lib/ask.js";
 import { alongModel, capture, everyNode, isOff, nodeAt, originOf, root, setValues, upstream, valueOf } from "../lib/graph.js";
 import { heldOf, isShown } from "../lib/runs.js";
-import { store, stored } from "../lib/storage.js";
+import { remember, stored } from "../lib/storage.js";
 import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
 
-const LOOK = 400; // ms between looks at the graph
 const MEASURED = "sencache.measured"; // in the browser's storage: the settings measured last, by node
 const [WIDTH, HEIGHT] = [300, 80];
 const PRESETS = {
@@ -50,8 +49,7 @@ function noteBeginning(node, told_) {
   if (told_.state === "running" || measured === undefined) return;
   begun.delete(key);
   if (told_.state !== "finished") return;
-  const { [keyOf(node)]: _, ...others } = stored(MEASURED);
-  store(MEASURED, { ...others, [keyOf(node)]: measured });
+  remember(MEASURED, keyOf(node), measured);
 }
 
 class CalibratePanel {
@@ -175,11 +173,9 @@ function gained(offer) {
   return make("div", {}, [make("i", { className: `looks ${looksClass(offer.visibility)}` }), looks ? `${line} · ${looks}` : line]);
 }
 
-/** Look at the graph from time to time. */
-export function watchCalibrations() {
-  window.setInterval(() => {
-    for (const node of document.hidden ? [] : everyNode()) panels.get(node)?.look();
-  }, LOOK);
+/** Look at the graph: prompts and settings may be others. */
+export function lookAtCalibrations() {
+  for (const node of everyNode()) panels.get(node)?.look();
 }
 
 /** @param {Wire.CalibrationEvent} data */

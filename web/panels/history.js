@@ -2,7 +2,7 @@
 
 import { capture, placeAt, root, setValues, within } from "../lib/graph.js";
 import { duration, text, visible } from "../lib/texts.js";
-import { store, stored } from "../lib/storage.js";
+import { remember, stored } from "../lib/storage.js";
 import { make, show } from "../lib/view.js";
 
 const STORE = "sencache.history"; // in the browser's storage
@@ -14,9 +14,6 @@ const MOST_WORKFLOWS = 12;
  * @typedef {{prompt: string | null, at: number, thumbnail: string | null, settings: Record<string, Setting>,
  *   nfe: number, total: number, seconds: number, visibility: string | null}} Past
  */
-
-/** @returns {Record<string, Past[]>} by workflow and node, the workflow used last at the end */
-const past = () => Object.fromEntries(Object.entries(stored(STORE)).filter(([, runs]) => Array.isArray(runs)));
 
 export class History {
   /** @param {GraphNode} node a Cache Stats */
@@ -31,13 +28,19 @@ export class History {
     return `${root().id}/${this.node.graph?.id}/${this.node.id}`;
   }
 
+  /** @returns {Past[]} the runs of this workflow's node, the newest first */
+  get runs() {
+    const found = stored(STORE)[this.key];
+    return Array.isArray(found) ? found : [];
+  }
+
   /**
    * Add the runs of a prompt, unless they are there: where nothing has changed, the host shows them again.
    * @param {Wire.RunTold[]} ran
    * @param {{settings: Past["settings"], thumbnail: string | null} | undefined} about
    */
   add(ran, about) {
-    const { [this.key]: mine = [], ...others } = past();
+    const mine = this.runs;
     const prompt = ran[0]?.prompt ?? null;
     if (about && !mine.some((one) => one.prompt === prompt)) {
       const sum = (/** @type {(one: Wire.RunTold) => number} */ of) => ran.reduce((total, one) => total + of(one), 0);
@@ -45,14 +48,13 @@ export class History {
         prompt, at: Date.now(), ...about, nfe: sum((one) => one.nfe), total: sum((one) => one.evaluations),
         seconds: sum((one) => one.seconds), visibility: ran[ran.length - 1]?.visibility ?? null,
       };
-      const kept = Object.fromEntries(Object.entries(others).slice(1 - MOST_WORKFLOWS));
-      store(STORE, { ...kept, [this.key]: [run, ...mine].slice(0, MOST_RUNS) });
+      remember(STORE, this.key, [run, ...mine].slice(0, MOST_RUNS), MOST_WORKFLOWS);
     }
     this.show();
   }
 
   show() {
-    const mine = past()[this.key] ?? [];
+    const mine = this.runs;
     show(this.element, mine.length > 1);
     this.list.replaceChildren(...mine.map((one) => this.row(one)));
   }

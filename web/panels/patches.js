@@ -5,7 +5,6 @@ import { isShown, noteSeconds } from "../lib/runs.js";
 import { noteModel } from "./asker.js";
 import { ModelPatchPanel } from "./model_patch.js";
 
-const LOOK = 400; // ms between looks at the graph: undo, paste and other nodes tell nobody
 const PATCH = "SenCacheModelPatch";
 const TITLE = "SenCache Model Patch"; // every refusal of the node begins with it
 
@@ -59,7 +58,7 @@ export function tookModel(news) {
 
 /** @param {Wire.RunEvent} news */
 export function tookRun(news) {
-  const [sampler, hosts] = isShown(news) ? placeAt((news.node ?? "").split(".")[0] ?? "") : [null, []];
+  const [sampler, hosts] = isShown(news) ? placeAt(news.node ?? "") : [null, []];
   const each = news.summary?.complete ? news.summary.seconds_computed : null;
   if (!sampler || each == null) return;
   within(hosts, () => noteSeconds(sampler, each));
@@ -70,17 +69,14 @@ export function tookRun(news) {
 export function failed({ prompt_id, node_id, exception_message }) {
   const said = String(exception_message ?? "").trim();
   if (!said.startsWith(TITLE) || !isShown({ prompt: prompt_id })) return;
-  const at = nodeAt(String(node_id).split(".")[0] ?? "");
+  const at = nodeAt(String(node_id));
   for (const [node, panel] of everyPanel()) {
     if (at && (at === node || [...alongModel(node)].includes(at))) panel.fail(said);
   }
 }
 
-/** Look at the graph from time to time. */
-export function watch() {
-  window.setInterval(() => {
-    if (document.hidden) return;
-    addOuterPanels();
-    for (const [, panel] of everyPanel()) panel.look();
-  }, LOOK);
+/** Look at the graph: subgraphs may be new, and settings others. */
+export function lookAtPatches() {
+  addOuterPanels();
+  for (const [, panel] of everyPanel()) panel.look();
 }
