@@ -75,6 +75,14 @@ class SenCacheConfig:
         return self.epsilon > 0 and self.max_reuse > 0 and self.speed_up != 1
 
 
+    @property
+    def governs(self) -> str:
+        """Name what decides how much is computed: "speed", "epsilon", or "off" if nothing may be reused."""
+        if self.epsilon == 0 or self.max_reuse == 0:
+            return "off"
+        return "speed" if self.speed_up > 0 else "epsilon"
+
+
 @dataclass(frozen=True, slots=True)
 class Zones:
     """Where in sigma the settings' percentages lie: progress is judged by sigma, never by counting calls."""

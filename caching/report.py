@@ -28,7 +28,7 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
         "reused": record.reused,
         "reuse_ratio": record.reused / max(1, len(record.evaluations)),
         "speed_up": record.speed_up,
-        "aim": _aim(record),
+        "aim": record.config.governs,
         "seconds_computed": record.median_seconds(reused=False),
         "seconds_reused": record.median_seconds(reused=True),
         "seconds_saved": record.seconds_saved,
@@ -55,13 +55,6 @@ def as_dict(record: RunRecord) -> dict[str, Any]:
             for one in record.evaluations
         ],
     }
-
-
-def _aim(record: RunRecord) -> str:
-    config = record.config
-    if config.epsilon == 0 or config.max_reuse == 0:
-        return "off"
-    return "speed" if config.speed_up > 0 else "epsilon"
 
 
 def _finite(value: float | None) -> float | None:

@@ -133,7 +133,7 @@ class SenCacheModelPatch(io.ComfyNode):
                     number_of(chosen.table, "cfg", 1.0, low=0.0)  # refused here, not by the sampler
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
-        tell_model(own_identity(model))
+        tell_model(lambda: own_identity(model))
         if chosen is not None and not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)
         patch = Patch(config, source, () if chosen is None else tuple(_notes(chosen.table, rule)))

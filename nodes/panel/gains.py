@@ -23,16 +23,10 @@ Run = tuple[SenCacheConfig, Zones, SensitivityTable, RunPoints]
 
 def gains_of(run: Run, solver: Solver) -> list[Offer]:
     """Return what the offered speeds give, as the run would plan each."""
-    config, zones, table, points = run
+    config, _, table, points = run
     if not _foreseeable(config, table, points):
         return []
-    found = []
-    for speed_up in OFFERED:
-        asked = replace(_switched_on(config), speed_up=speed_up)
-        expected = simulate(policy_for(asked, zones, table, points, solver), table, points)
-        gain = _gain(expected.speed_up, expected.nfe, expected.predicted_error)
-        found.append(Offer(target=speed_up, **gain.model_dump()))
-    return found
+    return [Offer(target=one, **_tried(run, one, solver).model_dump()) for one in OFFERED]
 
 
 def scale_of(run: Run, solver: Solver) -> list[Gain]:
@@ -54,14 +48,20 @@ def scale_of(run: Run, solver: Solver) -> list[Gain]:
 
 def _scale_of_calls(run: Run, solver: Solver) -> list[Gain]:
     """Return the scale for a sampler that calls the model several times a step: what is computed is tried."""
-    config, zones, table, points = run
-    steps, found = len(points.sigmas), list[Gain]()
+    steps, found = len(run[-1].sigmas), list[Gain]()
     for count in range(steps, min(FEWEST, steps) - 1, -1):
-        asked = replace(_switched_on(config), speed_up=steps / count)
-        expected = simulate(policy_for(asked, zones, table, points, solver), table, points)
-        if not found or expected.nfe < found[-1].nfe:
-            found.append(_gain(expected.speed_up, expected.nfe, expected.predicted_error))
+        gain = _tried(run, steps / count, solver)
+        if not found or gain.nfe < found[-1].nfe:
+            found.append(gain)
     return found
+
+
+def _tried(run: Run, speed_up: float, solver: Solver) -> Gain:
+    """Return what a run with a target speed is expected to do."""
+    config, zones, table, points = run
+    asked = replace(_switched_on(config), speed_up=speed_up)
+    expected = simulate(policy_for(asked, zones, table, points, solver), table, points)
+    return _gain(expected.speed_up, expected.nfe, expected.predicted_error)
 
 
 def _foreseeable(config: SenCacheConfig, table: SensitivityTable, points: RunPoints) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
@@ -119,12 +120,11 @@ def tell_measured(table: str) -> None:
         listener.send(MEASURED_EVENT, MeasuredEvent, table=table)
 
 
-def tell_model(model: Identity) -> None:
-    """Tell the browser that queued which model the executing Model Patch has."""
+def tell_model(identify: Callable[[], Identity]) -> None:
+    """Tell the browser that queued which model the executing Model Patch has; without one, nobody asks."""
     listener = Listener.find()
     if listener is not None:
-        known = {"fingerprint": model.fingerprint, "weights": model.weights}
-        listener.send(MODEL_EVENT, ModelEvent, **known)
+        listener.send(MODEL_EVENT, ModelEvent, **asdict(identify()))
 
 
 class LiveRun:
@@ -132,8 +132,7 @@ class LiveRun:
 
     def __init__(self, listener: Listener, stats: list[str], expected: int, notes: Sequence[Note]) -> None:
         self._listener = listener
-        told = [NoteTold(code=note.code, values=dict(note.values)) for note in notes]
-        self._about = {"stats": stats, "expected": expected, "notes": told}
+        self._about = {"stats": stats, "expected": expected, "notes": [NoteTold.of(note) for note in notes]}
         self._cells: list[tuple[bool, float | None, str]] = []
         self._last = 0.0
 

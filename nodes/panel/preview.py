@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,6 @@ from .question import config_of
 from .schedule import Schedule, ScheduleCache
 from .wire import (
     Cell,
-    Governs,
     NoteTold,
     PlanQuestion,
     PlanTold,
@@ -120,24 +119,15 @@ def _answer(question: PlanQuestion) -> Told:
     run = (config, zones, table, schedule.points)
     return PlanTold(
         **_expected(expected, choice.foreign),
-        governs=governing(question.settings, config),
+        governs="exact" if question.settings.get("exact") is True else config.governs,
         gains=[] if choice.foreign else gains_of(run, _PLANS),
         scale=[] if choice.foreign else scale_of(run, _PLANS),
         steps=schedule.steps,
         scheduler=schedule.scheduler,
         steps_known=sampling.steps is not None,
         table=_table_told(choice),
-        notes=[NoteTold(code=note.code, values=dict(note.values)) for note in notes],
+        notes=[NoteTold.of(note) for note in notes],
     )
-
-
-def governing(widgets: Mapping[str, Any], config: SenCacheConfig) -> Governs:
-    """Name the setting that decides how much is computed."""
-    if widgets.get("exact") is True:
-        return "exact"
-    if config.epsilon == 0 or config.max_reuse == 0:
-        return "off"
-    return "speed" if config.speed_up > 0 else "epsilon"
 
 
 def _remarks(

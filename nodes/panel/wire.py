@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from ...caching.notes import Note
+
 Text = Annotated[str, StringConstraints(max_length=200)]
 Plain = bool | int | float | Text | None
 Values = dict[str, str | int | float]
@@ -99,6 +101,11 @@ class NoteTold(Told):
 
     code: str
     values: Values
+
+    @classmethod
+    def of(cls, note: Note) -> NoteTold:
+        """Return a note as it is told."""
+        return cls(code=note.code, values=dict(note.values))
 
 
 class Problem(NoteTold):
