@@ -2,6 +2,7 @@
 
 interface Widget {
   name: string;
+  label?: string;
   value: any;
   options: Record<string, any>;
   callback?: (value: any, ...rest: any[]) => void;

@@ -274,3 +274,31 @@ def test_nothing_of_ours_stands_in_the_side_panel_and_the_node_keeps_its_width(p
     wider = "(node.setSize([node.size[0] + 120, node.size[1]]), node.setDirtyCanvas(true, true))"
     patched.node("2", wider)
     patched.until(lambda: patched.panel().bounding_box()["width"] > width + 90)
+
+
+def test_in_app_mode_the_speed_and_its_panel_work_as_on_the_canvas(patched):
+    page = patched.page
+    app = page.evaluate("app.graph.serialize()")
+    app["extra"]["linearMode"] = True
+    inputs = [["2", "speed_up"], ["2", "sencache"], ["2", "exact"], ["3", "seed"]]
+    app["extra"]["linearData"] = {"inputs": inputs, "outputs": ["7"]}
+    page.evaluate("app => window.app.loadGraphData(app, true, true, 'as an app')", app)
+    page.wait_for_timeout(1500)
+    tour = page.get_by_text("Skip", exact=True)
+    if tour.count():
+        tour.first.click()
+    try:
+        patched.until(lambda: nfe(patched) == 10)
+        patched.panel().locator(".gains button").first.click()
+        patched.until(lambda: nfe(patched) == 13)
+        assert patched.value("2", "speed_up") == 1.5
+        assert not patched.panel().get_by_role("button", name="More settings").is_visible()
+        page.locator("[data-testid=increment]:visible").first.click()  # the target speed's own
+        patched.until(lambda: patched.value("2", "speed_up") == 1.6 and nfe(patched) == 12)
+        before = set(patched.server.get("/history"))
+        page.get_by_role("button", name="Run", exact=True).click()
+        ran = patched.finished(before)["outputs"]["4"]["sencache"][0]
+        assert (ran["nfe"], ran["aim"]) == (12, "speed")
+        patched.picture("app_mode")
+    finally:
+        patched.set("Comfy.VueNodes.Enabled", patched.nodes2)  # App mode needs Nodes 2.0, and turns it on

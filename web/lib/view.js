@@ -59,6 +59,7 @@ export function mount(node, content, least, above) {
     setValue() {},
   });
   widget.serialize = false;
+  widget.label = "SenCache"; // its heading where it was chosen for App mode
   if (above) raise(node, widget, above);
   const compute = node.computeSize;
   node.computeSize = function (...given) {

@@ -1,7 +1,14 @@
 // Folds the advanced widgets away in the classic canvas; Nodes 2.0 does that itself.
 
+import { app } from "../../../scripts/app.js";
 import { text } from "../lib/texts.js";
 import { make, modern, show } from "../lib/view.js";
+
+/** @returns {boolean} whether ComfyUI shows the workflow as an app: its chosen inputs, and no node */
+function isApp() {
+  const workflow = app.extensionManager?.workflow?.activeWorkflow;
+  return (workflow?.activeMode ?? workflow?.initialMode) === "app";
+}
 
 /**
  * Fold a node's advanced widgets.
@@ -22,13 +29,14 @@ export function foldAdvanced(node) {
   function follow() {
     const hides = !modern() && !open;
     const shut = folded.filter(({ name }) => name !== "embedded_table" && !linked(name));
-    const now = `${modern()} ${hides} ${shut.length}`;
+    const needed = !modern() && !isApp();
+    const now = `${modern()} ${hides} ${shut.length} ${needed}`;
     if (now === state) return;
     const first = state === "";
     state = now;
     for (const widget of folded) if (widget.name !== "embedded_table") widget.hidden = hides && shut.includes(widget);
     toggle.textContent = text(hides ? "unfold" : "fold");
-    show(toggle, !modern());
+    show(toggle, needed);
     if (!first) node.setSize([node.size[0], node.computeSize()[1]]);
     node.setDirtyCanvas(true, true);
   }
