@@ -134,7 +134,9 @@ def test_a_widget_and_another_nodes_steps_change_the_plan(patched):
 
 
 def test_without_a_table_the_panel_says_what_to_do(studio):
-    studio.load(demo_workflow(table="automatic"), PLACES)
+    workflow = demo_workflow(table="automatic")
+    workflow["1"]["inputs"]["prompt"] = "man and taxi"  # not what an earlier test has run
+    studio.load(workflow, PLACES)
     studio.until(lambda: "The next run measures the model" in studio.panel().inner_text())
     studio.picture("no_table")
 
