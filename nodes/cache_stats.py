@@ -17,6 +17,7 @@ from .host.queued_graph import samplers_before, settings_before
 from .host.thumbnail import thumbnail
 from .host.wrappers import KEY
 from .panel.shown import as_shown
+from .panel.wire import NoteTold, RunAbout
 
 
 class SenCacheStats(io.ComfyNode):
@@ -62,16 +63,15 @@ class SenCacheStats(io.ComfyNode):
         notes = [] if records else [Note("not_patched" if sink is None else "not_sampled")]
         text = "\n\n".join([*map(sentence, notes), *map(as_text, records)])
         image = as_image(draw_runs(records) if records else draw_nothing(text))
+        about = RunAbout(
+            settings=settings_before(cls.hidden.prompt or {}, cls.hidden.unique_id),
+            thumbnail=thumbnail(model.model.latent_format, samples["samples"]),
+        )
         shown = {
             "text": [text],
             "sencache": [as_shown(record).plain() for record in records],
-            "sencache_notes": [note.as_dict() for note in notes],
-            "sencache_run": [
-                {
-                    "settings": settings_before(cls.hidden.prompt or {}, cls.hidden.unique_id),
-                    "thumbnail": thumbnail(model.model.latent_format, samples["samples"]),
-                }
-            ],
+            "sencache_notes": [NoteTold.of(note).plain() for note in notes],
+            "sencache_run": [about.plain()],
         }
         return io.NodeOutput(samples, image, text, ui=shown)
 

@@ -18,6 +18,7 @@ from ..pictures.fidelity import Fidelity, amplified, frame_errors
 from .host.api import aliases
 from .panel.compare_frames import FOLDER, FrameFiles, shown_frames
 from .panel.live import Listener
+from .panel.wire import ComparisonTold, NoteTold
 
 NODE = "SenCache Compare"
 VIDEOS = ("the reference", "the faster video")  # as locales/*/nodeDefs.json names the inputs
@@ -71,13 +72,22 @@ class SenCacheCompare(io.ComfyNode):
             notes.append(Note("compare_no_frames", {"why": refused}))
         text = "\n".join(map(sentence, notes))
         browser = Listener.find()
-        shown = {
-            "node": cls.hidden.unique_id,
-            "workflow": browser.workflow if browser else None,
-            "notes": [note.as_dict() for note in notes],
-            **as_shown(files, len(images_a), fps, fidelity.gain),
-        }
-        return io.NodeOutput(difference, text, ui={"text": [text], "sencache_compare": [shown]})
+        count = len(images_a)
+        numbers = [index + 1 for index in shown_frames(count)] if files else []
+        shown = ComparisonTold(
+            node=cls.hidden.unique_id,
+            workflow=browser.workflow if browser else None,
+            notes=[NoteTold.of(note) for note in notes],
+            files=files.names if files else [],
+            subfolder=FOLDER,
+            width=files.width if files else 0,
+            height=files.height if files else 0,
+            numbers=numbers,
+            count=count,
+            fps=fps * len(numbers) / count,  # with fewer frames than there are, they play as long
+            gain=fidelity.gain,
+        )
+        return io.NodeOutput(difference, text, ui={"text": [text], "sencache_compare": [shown.plain()]})
 
 
 def check(videos: Sequence[Tensor], fps: float) -> None:
@@ -160,14 +170,3 @@ def found(fidelity: Fidelity) -> list[Note]:
 def ssim_text(ssim: float) -> str:
     """Print an SSIM of videos that differ: never as 1, however near."""
     return f"{ssim:.3f}" if ssim < 0.9985 else f"{min(ssim, 0.9999):.4f}"
-
-
-def as_shown(files: FrameFiles | None, count: int, fps: float, gain: int) -> dict[str, Any]:
-    """Return what the panel plays, JSON-ready; with fewer frames than there are, it plays them as long."""
-    if files is None:
-        return {"files": []}
-    numbers = [index + 1 for index in shown_frames(count)]
-    return {
-        "files": files.names, "subfolder": FOLDER, "width": files.width, "height": files.height,
-        "numbers": numbers, "count": count, "fps": fps * len(numbers) / count, "gain": gain,
-    }  # fmt: skip

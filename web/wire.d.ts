@@ -28,6 +28,20 @@ declare namespace Wire {
     expected?: number | null;
   }
 
+  interface ComparisonTold {
+    node: string | null;
+    workflow: string | null;
+    notes: NoteTold[];
+    files: string[];
+    subfolder: string;
+    width: number;
+    height: number;
+    numbers: number[];
+    count: number;
+    fps: number;
+    gain: number;
+  }
+
   interface CostQuestion {
     steps: number;
     samples: number;
@@ -140,6 +154,11 @@ declare namespace Wire {
     problem: Problem;
   }
 
+  interface RunAbout {
+    settings: Record<string, SettingTold>;
+    thumbnail: string | null;
+  }
+
   interface RunEvent {
     workflow?: string | null;
     prompt?: string;
@@ -198,6 +217,11 @@ declare namespace Wire {
   interface SaveTold {
     name: string;
     there: boolean;
+  }
+
+  interface SettingTold {
+    class_type: string | null;
+    inputs: Record<string, string | number | boolean>;
   }
 
   interface StepMade {

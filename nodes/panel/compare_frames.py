@@ -14,6 +14,7 @@ from torch import Tensor
 FOLDER = "sencache_compare"
 LONGEST = 768  # pixels of a shown frame's longer side
 MOST = 240  # frames shown of a long video
+MOST_RUNS = 16  # comparisons whose frames are kept; ComfyUI empties its temp folder only when it starts
 QUALITY = 90
 BLOCK = 16  # pixels that a JPEG mixes at most, so each picture of a file begins at a multiple of it
 
@@ -41,6 +42,7 @@ class FrameFiles:
         self._folder = Path(folder_paths.get_temp_directory()) / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._run = uuid.uuid4().hex[:12]
+        self._forget_old_runs()
 
     def add(self, pictures: Sequence[Tensor]) -> None:
         """Write a frame's pictures `[H, W, 3]`, 0 to 1; raises OSError where the disk refuses."""
@@ -49,8 +51,25 @@ class FrameFiles:
         strip.save(self._folder / name, quality=QUALITY, subsampling=0)
         self.names.append(name)
 
+    def _forget_old_runs(self) -> None:
+        """Delete the frames of all but the newest comparisons; raises OSError where that is refused."""
+        runs: dict[str, list[Path]] = {}
+        for file in sorted(self._folder.glob("*.jpg"), key=_changed):
+            runs.setdefault(file.name.partition("_")[0], []).append(file)
+        for run in list(runs)[: max(0, len(runs) - (MOST_RUNS - 1))]:
+            for file in runs[run]:
+                file.unlink(missing_ok=True)
+
     def _scaled(self, picture: Tensor) -> np.ndarray:
         """Return a picture at the shown size, its last column repeated up to a whole block."""
         pixels = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().numpy())
         scaled = np.asarray(pixels.resize((self.width, self.height), Image.Resampling.LANCZOS))
         return np.pad(scaled, ((0, 0), (0, -self.width % BLOCK), (0, 0)), mode="edge")
+
+
+def _changed(file: Path) -> float:
+    """Return when a file was written; one that has just gone comes first."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -252,6 +252,40 @@ class RunTold(Told):
     steps: list[StepMade]
 
 
+class SettingTold(Told):
+    """What was set in a node of the prompt, but for what was linked."""
+
+    class_type: str | None
+    inputs: dict[str, str | int | float | bool]
+
+
+class RunAbout(Told):
+    """What the history keeps of a prompt: its settings by node, and a picture as a data URL."""
+
+    settings: dict[str, SettingTold]
+    thumbnail: str | None
+
+
+class ComparisonTold(Told):
+    """A comparison: its sentences, and the frames that the panel plays at `fps`.
+
+    `files` hold `numbers` of `count` frames, each the reference, the faster one and their difference, `gain`
+    times amplified, side by side; all of `width x height` pixels. Without files there is only what is said.
+    """
+
+    node: str | None
+    workflow: str | None
+    notes: list[NoteTold]
+    files: list[str]
+    subfolder: str
+    width: int
+    height: int
+    numbers: list[int]
+    count: int
+    fps: float
+    gain: int
+
+
 class Event(Told):
     """News for the page that queued a prompt: its workflow, the prompt, and the node that works."""
 
@@ -312,8 +346,8 @@ class NewsTold(Told):
 
 SPOKEN: tuple[type[BaseModel], ...] = (
     PlanQuestion, CostQuestion, EmbedQuestion, SaveQuestion, Refused, PlanTold, CostTold, EmbedTold, SaveTold,
-    PanelsTold, RunTold, RunEvent, MeasuredEvent, ModelEvent, CalibrationEvent, NewsQuestion,
-    NewsTold,
+    PanelsTold, RunTold, RunAbout, ComparisonTold, RunEvent, MeasuredEvent, ModelEvent, CalibrationEvent,
+    NewsQuestion, NewsTold,
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def pair(sampler: str, scheduler: str) -> Case:
         model = MODELS["wan"].load(nodes)
         return Scene((model,), lambda model: ksampler(nodes, model, sampler, scheduler))
 
-    return Case("Samplers and schedulers", f"{sampler}, {scheduler}", make, ("zero", "default"))
+    return Case("Samplers and schedulers", f"{sampler}, {scheduler}", make, ("zero", "by_error"))
 
 
 def cases() -> list[Case]:

@@ -16,13 +16,13 @@ Written by `python tests/compatibility/run.py`; change nothing here by hand. Eac
 nodes and with them:
 
 - **exact**: with epsilon 0 the result has the same bits as without our nodes.
-- **default**: network evaluations of all evaluations, and PSNR in dB over the latent's range against the
-  result without our nodes, at Model Patch's defaults (epsilon 0.01).
-- **2x**: the same with `speed_up` 2.
+- **by error**: network evaluations of all evaluations, and PSNR in dB over the latent's range against the
+  result without our nodes, with an allowed error (`epsilon`) of 0.01 and no target speed.
+- **2x**: the same with a target speed of 2, Model Patch's default.
 
 The counts are those of a counter inside the host; a case only passes where the record that Cache Stats shows
-says the same, the result is finite, epsilon 0 is exact, and the defaults end no further off than 20 dB.
-*= result* means that nothing could be reused. Models marked *trained* are the pack's tiny ones; all other
+says the same, the result is finite, epsilon 0 is exact, and an allowed error of 0.01 ends no further off than
+20 dB. *= result* means that nothing could be reused. Models marked *trained* are the pack's tiny ones; all other
 architectures are ComfyUI's own classes, tiny and with random weights, calibrated by SenCache Calibrate: their
 PSNR says that nothing broke, not what a real model gains.
 """
@@ -37,7 +37,7 @@ def kept(file: str, judged: Row) -> Row:
     row = {"file": file, "group": judged["group"], "name": judged["name"], "outcome": judged["outcome"]}
     if "zero" in judged:
         row["exact"] = judged["zero"]["identical"]
-    for setting in ("default", "half"):
+    for setting in ("by_error", "half"):
         if setting in judged:
             run = judged[setting]
             psnr = None if run["psnr"] is None else round(run["psnr"], 4)
@@ -56,10 +56,10 @@ def _cells(row: Row | None) -> str:
     if row is None:
         return "not run | | "
     if row["outcome"] == "ok":
-        return f"exact | {_run(row, 'default')} | {_run(row, 'half')}"
+        return f"exact | {_run(row, 'by_error')} | {_run(row, 'half')}"
     if row["outcome"] == "failed" and "exact" in row:
         exact = "exact" if row["exact"] else "**not exact**"
-        return f"**failed**: {exact} | {_run(row, 'default')} | {_run(row, 'half')}"
+        return f"**failed**: {exact} | {_run(row, 'by_error')} | {_run(row, 'half')}"
     return f"{row['outcome']}: {row['text'].replace('|', '/')} | | "
 
 
@@ -79,7 +79,7 @@ def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
         found[version] = {row["name"]: row for row in rows if row["group"] == group}
     names = list(dict.fromkeys(name for rows in found.values() for name in rows))
     lines = [f"## {group}", ""]
-    lines.append("| case | " + " | ".join(f"{version} | default | 2x" for version in hosts) + " |")
+    lines.append("| case | " + " | ".join(f"{version} | by error | 2x" for version in hosts) + " |")
     lines.append("|---" * (1 + 3 * len(hosts)) + "|")
     for name in names:
         lines.append(f"| {name} | " + " | ".join(_cells(rows.get(name)) for rows in found.values()) + " |")
@@ -89,7 +89,7 @@ def _table(group: str, hosts: dict[str, Rows]) -> list[str]:
 def _samplers(hosts: dict[str, Rows]) -> list[str]:
     """Give one line per sampler over all schedulers; the JSON files hold every pair."""
     lines = [f"## {SAMPLERS}", "", "Every pair of the host's own lists; the JSON files hold each.", ""]
-    titles = " | ".join(f"{version}: exact | default (median)" for version in hosts)
+    titles = " | ".join(f"{version}: exact | by error (median)" for version in hosts)
     lines.append(f"| sampler | {titles} |")
     lines.append("|---" * (1 + 2 * len(hosts)) + "|")
     found: dict[str, dict[str, Rows]] = {}
@@ -111,7 +111,7 @@ def _pairs(rows: Rows) -> str:
     said = f"{len(passed)} of {len(rows)}" + "".join(f"; {count} {text}" for text, count in others.items())
     if not passed:
         return f"{said} | "
-    runs = [row["default"] for row in passed]
+    runs = [row["by_error"] for row in passed]
     share = median(nfe / evaluations for nfe, evaluations, _ in runs)
     quality = [psnr for _, _, psnr in runs if psnr is not None]
     shown = f", {median(quality):.1f} dB" if quality else ", = result"

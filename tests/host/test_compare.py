@@ -204,3 +204,15 @@ def test_of_a_whole_video_only_the_difference_is_made(compare):
     frame = one[0].numel() * 4
     large = {place for place, storage in storages.kept.items() if storage.nbytes() > 3 * frame}
     assert large == {tensor.untyped_storage().data_ptr() for tensor in (one, other, difference)}
+
+
+def test_the_frames_of_the_last_sixteen_comparisons_are_kept(compare, files):
+    first = compare(video(), video(seed=2))
+    assert len(files(first)) == 3
+    for _ in range(15):
+        last = compare(video(), video(seed=2))
+    assert len(files(first)) == 3
+    last = compare(video(), video(seed=2))
+    assert len(files(last)) == 3
+    with pytest.raises(FileNotFoundError):
+        files(first)

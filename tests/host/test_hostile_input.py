@@ -50,6 +50,12 @@ def test_inputs_of_any_type_are_used_or_refused_in_a_sentence(host, wan):
     assert answers["refused"] > 300 and answers["accepted"] > 10
 
 
+def test_two_videos_of_any_kind_are_compared_or_refused_in_a_sentence(host):
+    rng = random.Random(SEED)
+    answers = Counter(hostile.answer_to_comparison(hostile.comparison(rng)) for _ in range(800))
+    assert answers["refused"] > 300 and answers["accepted"] > 10
+
+
 def test_workflows_with_any_values_are_validated_without_an_error_of_ours(host, registered):
     rng = random.Random(SEED)
 

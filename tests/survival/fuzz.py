@@ -38,8 +38,8 @@ from tqdm import tqdm  # noqa: E402
 SEED = 20261124
 SHARES = {
     "damaged table files": 0.38, "the folder of measured tables": 0.02, "embedded tables": 0.15,
-    "research archives": 0.1, "names": 0.2, "inputs of Model Patch": 0.1, "the panel's questions": 0.02,
-    "workflows": 0.03,
+    "research archives": 0.1, "names": 0.18, "two videos": 0.02, "inputs of Model Patch": 0.1,
+    "the panel's questions": 0.02, "workflows": 0.03,
 }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def kinds(nodes: Any, folder: Path) -> dict[str, Callable[[random.Random], str]]
         "embedded tables": hostile_files.embedded_texts(),
         "research archives": hostile_files.archives(folder),
         "names": lambda rng: hostile.answer_to_name(hostile.name(rng)),
+        "two videos": lambda rng: hostile.answer_to_comparison(hostile.comparison(rng)),
         "inputs of Model Patch": lambda rng: hostile.answer_to_inputs(model, hostile.inputs(rng)),
         "the panel's questions": hostile_files.answer_to_question,
         "workflows": workflow,

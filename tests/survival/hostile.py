@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 from host_inputs import patch_inputs
 from workflows import artist_workflow
 
@@ -46,6 +50,24 @@ def inputs(rng: random.Random) -> dict[str, Any]:
     for key in rng.sample(sorted(chosen), rng.randrange(1, 5)):
         chosen[key] = value(rng)
     return chosen
+
+
+def comparison(rng: random.Random) -> tuple[Any, Any, Any]:
+    """Return Compare's inputs: two videos of any shape, type and value, often alike, and a speed."""
+
+    def video() -> Any:
+        if rng.random() < 0.1:
+            return value(rng)
+        shape = [rng.choice((0, 1, 2, 3, 4, 7, 12)) for _ in range(rng.choice((3, 4, 4, 4, 5)))]
+        if rng.random() < 0.7:
+            shape[-1] = 3
+        filled = torch.full(shape, rng.choice((0.0, 0.5, 1.0, -3.0, 1e30, math.inf, math.nan)))
+        return filled.to(rng.choice((torch.float32, torch.float16, torch.bfloat16, torch.uint8)))
+
+    one = other = video()
+    if rng.random() < 0.6:
+        other = torch.rand(one.shape) if torch.is_tensor(one) else video()
+    return one, other, rng.choice((16.0, 0.0, -1.0, math.nan, math.inf, 1e-30))
 
 
 def workflow(rng: random.Random) -> dict[str, Any]:
@@ -111,6 +133,21 @@ def answer_to_inputs(model: Any, given: dict[str, Any]) -> str:
         assert sentence(str(error), "SenCache Model Patch"), (given, str(error)[:SENTENCE])
         return "refused"
     assert patched is not model and patched.model is model.model
+    return "accepted"
+
+
+def answer_to_comparison(given: tuple[Any, Any, Any]) -> str:
+    """Run Compare on inputs that no host has checked; return how it was answered."""
+    from sencache.nodes.compare import SenCacheCompare
+
+    SenCacheCompare.hidden = SimpleNamespace(unique_id="1")
+    try:
+        output = SenCacheCompare.execute(*given)
+    except ValueError as error:
+        assert sentence(str(error), "SenCache Compare"), (given, str(error)[:SENTENCE])
+        return "refused"
+    json.dumps(output.ui, allow_nan=False)
+    assert torch.isfinite(output.args[0]).all(), given
     return "accepted"
 
 

@@ -19,11 +19,11 @@ const WIDTH = 460; // of a new node
 const HIGHEST = 440; // of a picture
 const GAP = 8; // between the videos, in pixels of theirs
 const MOST_KEPT = 32;
+const AHEAD = 16; // frames that are fetched before they are shown
 const DRAGS = /** @type {const} */ (["pointerdown", "pointermove", "mousedown"]);
 
 /**
- * @typedef {{workflow?: string | null, prompt?: string, notes: any[], files: string[], subfolder: string, width: number, height: number, numbers: number[],
- *   count: number, fps: number, gain: number}} Shown
+ * @typedef {Wire.ComparisonTold & {prompt?: string}} Shown
  * @typedef {{mode: string, wipe: number, index: number, playing: boolean}} View `wipe` is the reference's share
  */
 
@@ -91,16 +91,25 @@ class Player {
     const modes = { side: text("compare_side"), wipe: text("compare_wipe"), difference: text("compare_difference") };
     this.modes = Object.entries(modes).map(([value, textContent]) =>
       make("button", { value, textContent, onclick: () => this.show({ mode: value }) }));
-    this.images = shown.files.map((filename) => {
-      const query = new URLSearchParams({ filename, subfolder: shown.subfolder, type: "temp" });
-      const onerror = () => (this.stop(), this.canvas.replaceWith(text("compare_gone")));
-      return make("img", { src: api.apiURL(`/view?${query}`), onload: () => this.show(), onerror });
-    });
+    /** @type {HTMLImageElement[]} */
+    this.images = [];
     for (const event of DRAGS) this.canvas.addEventListener(event, (one) => this.drag(one));
     this.show({ index: Math.min(view.index, last) });
     this.play(view.playing);
     const controls = last ? [make("div", { className: "row" }, [this.toggle, this.slider, this.count])] : [];
     this.parts = [make("div", { className: "row" }, this.modes), this.names, this.canvas, this.wipe, ...controls];
+  }
+
+  /** @param {number} index of a frame, fetched on first sight */
+  image(index) {
+    return (this.images[index] ??= this.fetch(this.shown.files[index] ?? ""));
+  }
+
+  /** @param {string} filename */
+  fetch(filename) {
+    const query = new URLSearchParams({ filename, subfolder: this.shown.subfolder, type: "temp" });
+    const onerror = () => (this.stop(), this.canvas.replaceWith(text("compare_gone")));
+    return make("img", { src: api.apiURL(`/view?${query}`), onload: () => this.show(), onerror });
   }
 
   /** @param {boolean} playing */
@@ -112,7 +121,7 @@ class Player {
     const tick = (/** @type {number} */ now) => {
       this.timer = requestAnimationFrame(tick);
       const index = Math.floor((Math.max(0, now - began) * fps) / 1000) % files.length;
-      if (index !== this.view.index && this.images[index].complete) this.show({ index });
+      if (index !== this.view.index && this.image(index).complete) this.show({ index });
     };
     if (playing && files.length > 1) tick(began);
   }
@@ -144,7 +153,9 @@ class Player {
     this.slider.value = String(index);
     this.count.textContent = `${shown.numbers[index]} / ${shown.count}`;
     this.toggle.textContent = text(view.playing ? "compare_pause" : "compare_play");
-    paint(canvas, this.images[index], shown, view);
+    const count = shown.files.length;
+    for (let ahead = Math.min(AHEAD, count - 1); ahead > 0; ahead--) this.image((index + ahead) % count);
+    paint(canvas, this.image(index), shown, view);
   }
 }
 

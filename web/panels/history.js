@@ -10,9 +10,8 @@ const MOST_RUNS = 8;
 const MOST_WORKFLOWS = 12;
 
 /**
- * @typedef {{class_type: string, inputs: Record<string, unknown>}} Setting of a node
- * @typedef {{prompt: string | null, at: number, thumbnail: string | null, settings: Record<string, Setting>,
- *   nfe: number, total: number, seconds: number, visibility: string | null}} Past
+ * @typedef {Wire.RunAbout & {prompt: string | null, at: number, nfe: number, total: number, seconds: number,
+ *   visibility: string | null}} Past
  */
 
 export class History {
@@ -37,7 +36,7 @@ export class History {
   /**
    * Add the runs of a prompt, unless they are there: where nothing has changed, the host shows them again.
    * @param {Wire.RunTold[]} ran
-   * @param {{settings: Past["settings"], thumbnail: string | null} | undefined} about
+   * @param {Wire.RunAbout | undefined} about
    */
   add(ran, about) {
     const mine = this.runs;
@@ -63,7 +62,7 @@ export class History {
   row(past) {
     const picture = make("img", { alt: "" });
     if (past.thumbnail?.startsWith("data:image/jpeg;base64,")) picture.src = past.thumbnail;
-    const said = [text("counts_short", past), duration(past.seconds)];
+    const said = [text("counts_short", { nfe: past.nfe, total: past.total }), duration(past.seconds)];
     if (past.visibility && past.nfe < past.total) said.push(visible(past.visibility));
     const when = new Date(past.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     const words = make("span", {}, [said.join(" · "), make("div", { className: "quiet", textContent: `${when}  ${settingsOf(past)}` })]);
