@@ -22,9 +22,9 @@ nodes and with them:
 
 The counts are those of a counter inside the host; a case only passes where the record that Cache Stats shows
 says the same, the result is finite, epsilon 0 is exact, and an allowed error of 0.01 ends no further off than
-20 dB. *= result* means that nothing could be reused. Models marked *trained* are the pack's tiny ones; all other
-architectures are ComfyUI's own classes, tiny and with random weights, calibrated by SenCache Calibrate: their
-PSNR says that nothing broke, not what a real model gains.
+20 dB. *= result* means that nothing could be reused. Models marked *trained* are the pack's tiny ones; all
+other architectures are ComfyUI's own classes, tiny and with random weights, calibrated by SenCache Calibrate:
+their PSNR says that nothing broke, not what a real model gains.
 """
 
 
