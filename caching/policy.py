@@ -34,6 +34,7 @@ class Reason(str, Enum):
     PLANNED = "planned"
     OVER_LIMIT = "over_limit"
     NO_STORED_OUTPUT = "no_stored_output"
+    OTHER_RANK = "other_rank"
     WITHIN_LIMIT = "within_limit"
 
 

@@ -135,7 +135,7 @@ class SamplingRun:
         """Tell whether every one of these branches has an output of the last computed evaluation."""
         return all(key in self._branches and self._is_current(self._branches[key]) for key in branches)
 
-    def compute_instead(self) -> None:
+    def compute_instead(self, reason: Reason = Reason.NO_STORED_OUTPUT) -> None:
         """Turn the current reuse into a computed evaluation, because the network has to run for a branch.
 
         Where another branch was already served, only the record says so: the distances still count from the
@@ -143,7 +143,7 @@ class SamplingRun:
         """
         if not self._evaluations or not self._evaluations[-1].decision.reuse:
             return
-        decision = replace(self.decision, action=Action.COMPUTE, reason=Reason.NO_STORED_OUTPUT)
+        decision = replace(self.decision, action=Action.COMPUTE, reason=reason)
         self._evaluations[-1] = replace(self._evaluations[-1], decision=decision)
         if self._pending is not None:
             self.decision = decision

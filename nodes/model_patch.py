@@ -20,7 +20,7 @@ from .host.queued_graph import model_of_executing_node
 from .host.source import TableSource
 from .host.table_sampling import number_of
 from .host.wrappers import NODE, Patch
-from .panel.live import tell_model
+from .panel.live import Pages, tell_model
 from .patch_inputs import folded_inputs, main_inputs, target_speed
 from .refusals import refusal
 from .tables import files as table_files
@@ -136,7 +136,8 @@ class SenCacheModelPatch(io.ComfyNode):
         tell_model(lambda: own_identity(model))
         if chosen is not None and not any_model:
             _refuse_another_model(model, chosen.table, chosen.name)
-        patch = Patch(config, source, () if chosen is None else tuple(_notes(chosen.table, rule)))
+        notes = () if chosen is None else tuple(_notes(chosen.table, rule))
+        patch = Patch(config, source, notes, audience=Pages())
         return io.NodeOutput(patch.apply(model))
 
 

@@ -15,7 +15,7 @@ from ...caching.record import Evaluation
 from ...caching.remarks import unmeasured_times
 from ...calibration.recording import Obstacle, UnmeasurableError
 from ...calibration.table import SensitivityTable, TableError
-from ..panel.live import tell_measured
+from .audience import Audience
 from .guidance import guidance_scale
 from .measuring import Measuring
 from .prepare import PreparedRun, expected
@@ -30,6 +30,7 @@ class FirstRun:
 
     config: SenCacheConfig
     source: TableSource
+    audience: Audience
     measuring: Measuring
     guider: Any
     sampler: Any
@@ -41,6 +42,7 @@ class FirstRun:
         cls,
         config: SenCacheConfig,
         source: TableSource,
+        audience: Audience,
         prepared: PreparedRun,
         guider: Any,
         sampler: Any,
@@ -54,7 +56,7 @@ class FirstRun:
         sampling = prepared.model_sampling
         measuring = Measuring.begin(guider, sampling, noise, len(sigmas) - 1, mask, prepared.why_not)
         measuring.recording.noiseless = prepared.noiseless
-        return cls(config, source, measuring, guider, sampler, sigmas.clone(), prepared.table)
+        return cls(config, source, audience, measuring, guider, sampler, sigmas.clone(), prepared.table)
 
     def finish(self, complete: bool, evaluations: Sequence[Evaluation]) -> tuple[Note, ...]:
         """Save what a complete run has measured; return what a person should know. Nothing is raised.
@@ -98,7 +100,7 @@ class FirstRun:
         if found is None:
             raise TableError("the next run would not find it")
         run = expected(self.config, found.table, self.guider, self.sampler, self.sigmas)
-        tell_measured(found.name)
+        self.audience.measured(found.name)
         values = {"table": found.name, "nfe": run.nfe, "total": len(run.decisions)}
         return Note("measured" if self.table is None else "measured_rest", values)
 

@@ -19,6 +19,7 @@ from ...calibration.recording import Obstacle, is_recorded
 from ...calibration.table import SensitivityTable
 from .guidance import guidance_scale, is_guided
 from .prompts import Prompts
+from .ranks import Ranks
 from .sampler_response import SamplerResponse, sampler_response
 from .sampling import points_of, progress_of, zones_of
 from .source import TableSource
@@ -32,6 +33,7 @@ class PreparedRun:
     `notes` are what a person should know of it, `measures` whether it measures what its `table` (None for a
     first run) has not yet, and `why_not` what keeps it from that, None where nothing does. `noiseless` is its
     sampler if it was seen to add no noise. With a `foreign` table, of another model, nothing is predicted.
+    `ranks` are those that have to agree on every reuse.
     """
 
     policy: Policy
@@ -43,6 +45,7 @@ class PreparedRun:
     table: SensitivityTable | None = None
     noiseless: bool = False
     foreign: bool = False
+    ranks: Ranks | None = None
 
     @property
     def before(self) -> tuple[Note, ...]:
@@ -52,9 +55,14 @@ class PreparedRun:
 
 
 def prepare(
-    config: SenCacheConfig, source: TableSource, guider: Any, sampler: Any, sigmas: Tensor
+    config: SenCacheConfig,
+    source: TableSource,
+    guider: Any,
+    sampler: Any,
+    sigmas: Tensor,
+    ranks: Ranks | None = None,
 ) -> tuple[PreparedRun, str]:
-    """Prepare a guider's run over `sigmas [K+1]`, and name its table.
+    """Prepare a guider's run over `sigmas [K+1]`, alone or with other `ranks`, and name its table.
 
     Raises ValueError where there is no table and none can be measured, or it lacks what the run needs.
     """
@@ -63,11 +71,14 @@ def prepare(
     if not config.reuses:
         return PreparedRun(ComputeAll(config), model_sampling, axis), ""
     response = sampler_response(sampler, sigmas, model_sampling, guider.model_patcher)
+    if ranks is not None and response.adaptive:  # ranks with latents of their own would take other steps
+        return PreparedRun(ComputeAll(config), model_sampling, axis, (Note("adaptive_ranks"),)), ""
     why_not, noiseless = _obstacle(guider, response), response.noiseless
     choice = source.find(guider, model_sampling.timestep(sigmas[:-1]).float().tolist())
     if choice is None:
         policy: Policy = ComputeAll(config, Reason.MEASURING if why_not is None else Reason.NO_TABLE)
-        return PreparedRun(policy, model_sampling, axis, (), True, why_not, None, noiseless), ""
+        about = (True, why_not, None, noiseless, False, ranks)
+        return PreparedRun(policy, model_sampling, axis, (), *about), ""
     table = choice.table
     points = run_points(table, model_sampling, sigmas, guidance_scale(guider), response)
     policy = policy_for(config, zones_of(model_sampling, config), table, points)
@@ -75,7 +86,7 @@ def prepare(
     measures = source.measures and is_recorded(table) and lacks
     # a run that measures says in the end what it has measured, or why not
     notes = (*choice.notes, *remarks(config, policy, table, points, None if measures else False))
-    about = (notes, measures, why_not, table, noiseless, choice.foreign)
+    about = (notes, measures, why_not, table, noiseless, choice.foreign, ranks)
     prepared = PreparedRun(policy, model_sampling, axis, *about)
     return prepared, choice.name
 

@@ -15,16 +15,18 @@ from torch import Tensor
 from ...caching.config import SenCacheConfig
 from ...caching.forecast import Space
 from ...caching.notes import Note
+from ...caching.policy import Reason
 from ...caching.record import Evaluation, RunRecord
 from ...caching.run import SamplingRun
 from ...calibration.table import TableError
-from ..panel.live import LiveRun
 from ..refusals import refusal
 from .accelerators import refuse_other_accelerator
+from .audience import Audience, LiveView, Nobody
 from .branches import branch_keys, plain_options
 from .first_run import FirstRun
 from .measuring import Measuring
 from .prepare import PreparedRun, prepare
+from .ranks import Ranks
 from .sampling import raw_output
 from .source import TableSource
 
@@ -54,10 +56,26 @@ class _HostRun:
 
     run: SamplingRun
     model_sampling: Any
-    live: LiveRun | None = None
+    live: LiveView | None = None
     measuring: Measuring | None = None
+    ranks: Ranks | None = None  # that decide together; None for a run that never reuses
     calls: int | None = None  # in this evaluation; None before the first
     first_options: dict[str, str] = field(default_factory=dict)
+
+
+    def reuse(self, branches: list[Any], device: torch.device) -> bool:
+        """Tell whether this call is served: a reuse, with an output of every branch, and on every rank.
+
+        What is not served is computed, and the run knows why.
+        """
+        run = self.run
+        own = run.decision.reuse and run.can_serve(branches)
+        if self.ranks is not None and not self.ranks.all_reuse(own, device) and own:
+            run.compute_instead(Reason.OTHER_RANK)
+            return False
+        if not own:
+            run.compute_instead()
+        return own
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +86,7 @@ class Patch:
     source: TableSource
     notes: tuple[Note, ...] = ()
     sink: RecordSink = field(default_factory=RecordSink)
+    audience: Audience = field(default_factory=Nobody)
 
     def apply(self, model: Any) -> Any:
         """Return a clone of a ModelPatcher with this patch in place of any earlier one."""
@@ -94,19 +113,19 @@ class Patch:
         """Give the run its state, and take it away again however the run ends."""
         guider = executor.class_obj
         refuse_other_accelerator(NODE, guider.model_options)
+        ranks = Ranks.find() if self.config.reuses else None
         try:
-            prepared, table_name = prepare(self.config, self.source, guider, sampler, sigmas)
+            prepared, table_name = prepare(self.config, self.source, guider, sampler, sigmas, ranks)
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
         run = SamplingRun(prepared.policy, self.config.cache_device, prepared.axis)
-        first_run = FirstRun.begin(
-            self.config, self.source, prepared, guider, sampler, sigmas, noise, _mask(args, kwargs)
-        )
+        about = (self.config, self.source, self.audience, prepared)
+        first_run = FirstRun.begin(*about, guider, sampler, sigmas, noise, _mask(args, kwargs))
         options = guider.model_options.setdefault("transformer_options", {})
         steps = len(sigmas) - 1
-        live = LiveRun.begin(steps, prepared.before)
+        live = self.audience.begin(steps, prepared.before)
         measuring = None if first_run is None else first_run.measuring
-        options[KEY] = _HostRun(run, prepared.model_sampling, live, measuring)
+        options[KEY] = _HostRun(run, prepared.model_sampling, live, measuring, prepared.ranks)
         complete = False
         try:
             output = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -177,22 +196,24 @@ class Patch:
         """Serve every branch's forecast, or compute and store; `timestep` is sigma, the results denoised."""
         options = model_options.get("transformer_options", {})
         state = options.get(KEY)
-        if state is None or state.calls is None or not (state.run.policy.stores or state.measuring):
+        if state is None or state.calls is None:
             return executor(model, conds, x_in, timestep, model_options)
         run, sampling = state.run, model.model_sampling
+        if not (run.policy.stores or state.measuring):
+            state.reuse([], x_in.device)  # the other ranks ask: they may have a table
+            return executor(model, conds, x_in, timestep, model_options)
         if state.calls == 0:
             state.first_options = plain_options(options)
         branches = branch_keys(state.calls, conds, x_in, run.sigma, options, state.first_options)
         state.calls += 1
         wanted = [branch for branch in branches if branch is not None]
-        if run.decision.reuse and run.can_serve(wanted):
+        if state.reuse(wanted, x_in.device):
             if state.measuring is not None:
                 state.measuring.pass_over()
             return [
                 torch.zeros_like(x_in) if branch is None else _served(run, branch, sampling, timestep, x_in)
                 for branch in branches
             ]
-        run.compute_instead()
         outputs = executor(model, conds, x_in, timestep, model_options)
         if state.measuring is not None:
             state.measuring.take(model, conds, branches, x_in, outputs)

@@ -127,6 +127,18 @@ def tell_model(identify: Callable[[], Identity]) -> None:
         listener.send(MODEL_EVENT, ModelEvent, **asdict(identify()))
 
 
+class Pages:
+    """The pages of this server, as the audience of runs."""
+
+    def begin(self, expected: int, notes: Sequence[Note]) -> LiveRun | None:
+        """Show a run to the page that queued it, if one is open."""
+        return LiveRun.begin(expected, notes)
+
+    def measured(self, table: str) -> None:
+        """Tell every page."""
+        tell_measured(table)
+
+
 class LiveRun:
     """One sampling run as it goes on, for its page and the Cache Stats nodes that wait for its sampler."""
 

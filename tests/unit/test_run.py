@@ -197,7 +197,11 @@ def test_every_reason_there_is_comes_up_in_a_run():
     others = [SamplingRun(ComputeAll(SenCacheConfig(), reason)) for reason in whole]
     for one in others:
         begin(one, ZEROS, 1.0)
-    found = [one.decision.reason for made in (run, off, *others) for one in made.finish()]
+    overruled = run_of(UNIT, epsilon=0.5)
+    begin(overruled, ZEROS, 1.0)
+    assert begin(overruled, ZEROS, 0.9).reuse
+    overruled.compute_instead(Reason.OTHER_RANK)
+    found = [one.decision.reason for made in (run, off, *others, overruled) for one in made.finish()]
     assert found == [
         Reason.FIRST,
         Reason.WITHIN_LIMIT,
@@ -208,6 +212,8 @@ def test_every_reason_there_is_comes_up_in_a_run():
         Reason.OUTSIDE_RANGE,
         Reason.OFF,
         *whole,
+        Reason.FIRST,
+        Reason.OTHER_RANK,
     ]
     assert set(found) == set(Reason) - {Reason.PLANNED, Reason.UNMEASURED}  # which are test_planned.py's
 
