@@ -57,13 +57,17 @@ class Automatic:
         """Keep what a run has measured; raises OSError and TableError."""
         return own.save(table)
 
+    def identity(self, model: Any) -> Identity:
+        """Return what a model's tables are looked up by."""
+        return own_identity(model)
+
     def of_model(
         self, model: Any, guided: bool | None = None, timesteps: tuple[float, ...] = ()
     ) -> Choice | None:
         """Look a model's table up; raises TableError where there is none and none can be measured."""
         needs = self.config.reuses and self.config.rule != PLAN
         measures = self.measures and not needs
-        identity = own_identity(model)
+        identity = self.identity(model)
         wanted = Wanted(identity, guided, timesteps, needs, measures)
         found = automatic_choice(wanted)
         if self.workflow is not None:

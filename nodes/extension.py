@@ -11,6 +11,7 @@ from .compare import SenCacheCompare
 from .demo import SenCacheDemo, SenCacheDemoFrames
 from .model_patch import SenCacheModelPatch
 from .panel.routes import add_routes
+from .ray.nodes import SenCacheModelPatchRay, SenCacheStatsRay, is_installed
 from .tables.files import register_folders
 
 
@@ -24,4 +25,5 @@ class SenCacheExtension(ComfyExtension):
         if server is not None:
             add_routes(server.routes)
         own = [SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheCompare]
-        return [*own, SenCacheDemo, SenCacheDemoFrames]
+        with_ray = [SenCacheModelPatchRay, SenCacheStatsRay] if is_installed() else []
+        return [*own, *with_ray, SenCacheDemo, SenCacheDemoFrames]

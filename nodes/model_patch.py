@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..caching.config import SenCacheConfig
-from ..caching.notes import Note
-from ..calibration.files import naming
 from ..calibration.table import SensitivityTable, TableError
-from .automatic import Automatic, Chosen, of_this_model, own_identity
-from .host.accelerators import refuse_other_accelerator
+from .automatic import Automatic, own_identity
 from .host.api import aliases
-from .host.model_identity import readable_name
 from .host.queued_graph import model_of_executing_node
-from .host.source import TableSource
-from .host.table_sampling import number_of
-from .host.wrappers import NODE, Patch
+from .host.wrappers import NODE
 from .panel.live import Pages, tell_model
-from .patch_inputs import folded_inputs, main_inputs, target_speed
-from .refusals import refusal
+from .patch_inputs import folded_inputs, main_inputs
+from .patching import Order, patched
 from .tables import files as table_files
-from .tables.choice import AUTOMATIC, CONNECTED, Choice, embedded_choice, file_choice
+from .tables.choice import AUTOMATIC
 from .tables.lookups import LOOKUPS
 
 SEARCHED = (
@@ -93,94 +85,10 @@ class SenCacheModelPatch(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: Any,
-        table: str,
-        speed_up: float,
-        epsilon: float,
-        n: int,
-        rule: str,
-        forecast: str,
-        start_percent: float,
-        end_percent: float,
-        strict_percent: float,
-        strict_epsilon: float,
-        cache_device: str,
-        any_model: bool,
-        sensitivity: SensitivityTable | None = None,
-        embedded_table: str = "",
-        measure: bool = True,
-        exact: bool = False,
+        cls, model: Any, sensitivity: SensitivityTable | None = None, exact: bool = False, **inputs: Any
     ) -> io.NodeOutput:
         """Check everything before anything is patched; raises ValueError in one sentence."""
-        refuse_other_accelerator(NODE, model.model_options, model.wrappers)
-        try:
-            config = SenCacheConfig(
-                rule=rule,
-                forecast=forecast,
-                epsilon=0.0 if exact else epsilon,
-                speed_up=target_speed(speed_up),
-                max_reuse=n,
-                start_percent=start_percent,
-                end_percent=end_percent,
-                strict_percent=strict_percent,
-                strict_epsilon=strict_epsilon,
-                cache_device=cache_device,
-            )
-            source, chosen = _source(config, model, str(table), sensitivity, str(embedded_table), measure)
-            if chosen is not None:
-                with naming(chosen.name, "sensitivity table"):
-                    number_of(chosen.table, "cfg", 1.0, low=0.0)  # refused here, not by the sampler
-        except (TableError, ValueError) as error:
-            raise ValueError(refusal(NODE, error)) from None
+        order = Order.of(NODE, exact=exact, **inputs)
         tell_model(lambda: own_identity(model))
-        if chosen is not None and not any_model:
-            _refuse_another_model(model, chosen.table, chosen.name)
-        notes = () if chosen is None else tuple(_notes(chosen.table, rule))
-        patch = Patch(config, source, notes, audience=Pages())
-        return io.NodeOutput(patch.apply(model))
-
-
-def _source(
-    config: SenCacheConfig,
-    model: Any,
-    name: str,
-    sensitivity: SensitivityTable | None,
-    embedded: str,
-    measure: bool,
-) -> tuple[TableSource, Choice | None]:
-    """Return where runs find their table, and the table as far as it is known now.
-
-    The connected one, the workflow's own, the chosen file, or the model's, which its first run may measure.
-    Where every step is computed no table is needed, and none is missed.
-    """
-    if not config.reuses:
-        return Automatic(config, measure, None), None
-    if sensitivity is not None:
-        connected = sensitivity.metadata.get("name", "from SenCache Calibrate")
-        return _chosen(Choice(sensitivity, connected, CONNECTED))
-    brought = embedded_choice(embedded, name) if embedded.strip() else None
-    if brought is not None:
-        return _chosen(brought)
-    if name != AUTOMATIC:
-        return _chosen(file_choice(name))
-    source = Automatic(config, measure, model_of_executing_node())
-    return source, source.of_model(model) if config.reuses else None
-
-
-def _chosen(choice: Choice) -> tuple[TableSource, Choice]:
-    return Chosen(choice), choice
-
-
-def _refuse_another_model(model: Any, table: SensitivityTable, name: str) -> None:
-    if not of_this_model(model, table):
-        other = table.metadata.get("model", "an unnamed model")
-        raise ValueError(
-            f"{NODE}: the table '{name}' was measured on {other}, and this model is {readable_name(model)}; "
-            "choose its own table, or switch any_model on to use this one all the same."
-        )
-
-
-def _notes(table: SensitivityTable, rule: str) -> Iterator[Note]:
-    if rule == "joint" and table.mean("alignment") is None:
-        yield Note("no_alignment")
+        automatic = Automatic(order.config, order.measure, model_of_executing_node())
+        return io.NodeOutput(patched(NODE, model, order, automatic, Pages(), sensitivity))

@@ -16,15 +16,6 @@ DEFAULT_SPEED_UP = 2.0
 MOST_SPEED_UP = 10.0
 
 
-def target_speed(speed_up: Any) -> Any:
-    """Return the target speed that an input asks for: nothing is slower than computing every step.
-
-    What is no number is left to the settings, which refuse it.
-    """
-    number = isinstance(speed_up, int | float)
-    return 1.0 if number and 0 < speed_up < 1 else speed_up
-
-
 def main_inputs() -> list[Any]:
     """Return the two inputs that an artist uses."""
     return [

@@ -16,6 +16,7 @@ import { addModelPatchPanel, failed, lookAtPatches, tookMeasured, tookModel, too
 const PANELS = {
   SenCacheModelPatch: addModelPatchPanel,
   SenCacheStats: addCacheStatsPanel,
+  SenCacheStatsRay: addCacheStatsPanel,
   SenCacheCalibrate: addCalibratePanel,
   SenCacheCompare: addComparePanel,
 };

@@ -103,6 +103,8 @@ def loras_digest(model: Any) -> str:
 def _beginning(tensor: Tensor) -> bytes:
     """Return a tensor's first numbers; its shape where it holds none, as weights that wait to be loaded."""
     try:
+        if hasattr(tensor, "to_local"):  # a weight spread over cards: the first card has its beginning
+            tensor = tensor.to_local()
         return bytes(tensor.detach().flatten()[:64].float().cpu().numpy().tobytes())
     except Exception:  # another pack's tensor may refuse anything, and its run is not to be stopped by that
         return str(tuple(tensor.shape)).encode()

@@ -6,6 +6,8 @@ reuses would wait for tensors that never come, or mix two steps.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed
 
@@ -25,6 +27,12 @@ class Ranks:
     def first(self) -> bool:
         """Whether this is the rank that speaks and writes for all."""
         return torch.distributed.get_rank() == 0
+
+    def from_first(self, value: Any) -> Any:
+        """Return the first rank's value on every rank; each has to ask at the same place."""
+        held = [value]
+        torch.distributed.broadcast_object_list(held, src=0)
+        return held[0]
 
     def all_reuse(self, reuse: bool, device: torch.device) -> bool:
         """Tell whether every rank can reuse; each has to ask at the same call.

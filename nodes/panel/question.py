@@ -14,7 +14,7 @@ from ...caching.notes import Note
 from ...caching.sentences import NotedError
 from ...calibration.table import SensitivityTable
 from ..host.table_sampling import number_of
-from ..patch_inputs import target_speed
+from ..patching import target_speed
 from .wire import MAX_STEPS, QuestionError, Sampling
 
 
