@@ -30,6 +30,7 @@ HOST_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 RUN_TIME = ("numpy", "scipy", "safetensors", "pillow", "einops")
 DEMO_TOOLS = ("matplotlib", "tqdm", "scikit-image")
 TEST_TOOLS = ("pytest", "hypothesis", "scikit-image", "kornia>=0.7.1")
+HOST_TEST_TOOLS = ("ray",)  # raylight's processes
 BROWSER_TOOLS = ("playwright",)  # it drives the system's chromium and downloads none
 TYPESCRIPT = "typescript@7"
 
@@ -72,7 +73,7 @@ def _install_host(session: nox.Session, host: Path) -> None:
     session.log(f"ComfyUI is in {host}; installing its own requirements, about 6 GB")
     session.install(*HOST_TORCH)
     session.install("-r", str(host / "requirements.txt"), *HOST_TORCH)
-    session.install(*TEST_TOOLS)
+    session.install(*TEST_TOOLS, *HOST_TEST_TOOLS)
 
 
 def _host(session: nox.Session) -> Path | None:

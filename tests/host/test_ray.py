@@ -108,7 +108,7 @@ def test_the_first_run_is_measured_by_every_worker_and_saved_by_one(loaded, unkn
     assert sampled(loaded)[0] == plain
     assert stats(loaded).ui["sencache"][0]["nfe"] == 12
     (table,) = unknown.glob("*.safetensors")
-    assert table.stem.startswith("tiny_wan")
+    assert table.stem.startswith(("tiny_wan", "WAN21_T2V"))  # older hosts do not know the file
     second, _ = sampled(loaded, seed=2)
     told = stats(loaded).ui["sencache"][0]
     assert len(second) == 1 and told["nfe"] == 6 and told["table"].endswith(table.name)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODES = ("SenCacheCalibrate", "SenCacheModelPatch", "SenCacheStats", "SenCacheCompare", "SenCacheDemo",
-         "SenCacheDemoFrames")  # fmt: skip
+         "SenCacheDemoFrames", "SenCacheModelPatchRay", "SenCacheStatsRay")  # fmt: skip
 
 
 @pytest.fixture
@@ -20,9 +20,10 @@ def schemas(host):
     from sencache.nodes.compare import SenCacheCompare
     from sencache.nodes.demo import SenCacheDemo, SenCacheDemoFrames
     from sencache.nodes.model_patch import SenCacheModelPatch
+    from sencache.nodes.ray.nodes import SenCacheModelPatchRay, SenCacheStatsRay
 
     own = (SenCacheCalibrate, SenCacheModelPatch, SenCacheStats, SenCacheCompare)
-    nodes = (*own, SenCacheDemo, SenCacheDemoFrames)
+    nodes = (*own, SenCacheDemo, SenCacheDemoFrames, SenCacheModelPatchRay, SenCacheStatsRay)
     return {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in nodes)}
 
 
