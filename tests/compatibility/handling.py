@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import two_devices
 from architectures import calibrated
 from architectures import sample as sample_architecture
 from comfy_host import DEMO_MODEL
@@ -17,6 +18,7 @@ from torch import Tensor
 
 LORAS, SHIFT, MEMORY = "LoRAs and merges", "Shift", "Weights, memory and devices"
 FILE = str(DEMO_MODEL)
+TWO_DEVICES = "MultiGPU CFG Split (one CPU as two devices)"
 
 
 def with_lora(nodes: Any, model: Any) -> Any:
@@ -121,25 +123,11 @@ def _in_fp32(nodes: Any, model: Any) -> Any:
     return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": torch.float32})
 
 
-def _several_devices(nodes: Any, model: Any) -> Tensor:
-    """Evaluate the two branches in two threads, each on a model of its own, as several cards do."""
-    try:
-        from comfy.multigpu import MultiGPUThreadPool
-    except ImportError:
-        raise HostLacksError("no MultiGPUThreadPool") from None
-    import comfy.model_management as management
-
-    devices = [torch.device("cpu"), torch.device("cpu:0")]
-    second, threaded = wan(nodes), model.clone()
-    management.load_models_gpu([threaded, second])
-    second.model.current_patcher = second
-    pool = MultiGPUThreadPool(devices)
-    threaded.model_options["multigpu_clones"] = dict(zip(devices, (threaded, second), strict=True))
-    threaded.model_options["multigpu_thread_pool"] = pool
-    try:
-        return ksample(nodes, threaded)
-    finally:
-        pool.shutdown()
+def _several_devices(nodes: Any, model: Any) -> Any:
+    """Let ComfyUI's MultiGPU node give each branch a thread and a network of its own."""
+    if not two_devices.is_there(nodes):
+        raise HostLacksError("no MultiGPU_WorkUnits")
+    return two_devices.split(nodes, model)
 
 
 def _hook_in_low_memory(nodes: Any, model: Any) -> Tensor:
@@ -193,7 +181,8 @@ def cases() -> list[Case]:
         on_wan(MEMORY, "weights offloaded, with a LoRA", _low_memory),
         on_wan(MEMORY, "models unloaded between two runs", _unloaded),
         on_wan(MEMORY, "hook LoRA in MinVram mode", _hook_in_low_memory),
-        on_wan(MEMORY, "two devices (simulated by two threads)", _several_devices),
+        changed_first(MEMORY, f"{TWO_DEVICES} before the patch", _several_devices),
+        changed_after(MEMORY, f"{TWO_DEVICES} after the patch", _several_devices),
         on_wan(MEMORY, "model_function_wrapper of another pack", _own_function),
         on_wan(MEMORY, "SamplerCustom", _custom_sampler),
     ]  # fmt: skip
