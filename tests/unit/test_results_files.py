@@ -24,11 +24,11 @@ def judged(outcome: str = "ok", **runs: dict) -> dict:
 
 
 def test_rows_are_a_line_each_and_come_back_as_they_were(tmp_path):
-    rows = [{"name": "a", "default": [9, 12, None]}, {"name": "b"}]
+    rows = [{"name": "a", "by_error": [9, 12, None]}, {"name": "b"}]
     write_rows(tmp_path / "rows.json", rows, machine="mine")
     assert (tmp_path / "rows.json").read_text().splitlines() == [
         '{"machine": "mine", "rows": [',
-        '{"name": "a", "default": [9, 12, null]},',
+        '{"name": "a", "by_error": [9, 12, null]},',
         '{"name": "b"}',
         "]}",
     ]
@@ -42,18 +42,18 @@ def test_no_rows_make_a_file_too(tmp_path):
 
 def test_of_a_case_is_kept_what_the_page_needs():
     head = {"file": "guidance", "group": "Guiders", "name": "CFG"}
-    passed = page.kept("guidance", judged(zero=EXACT, default=RUN, half=EXACT))
+    passed = page.kept("guidance", judged(zero=EXACT, by_error=RUN, half=EXACT))
     assert passed == {
-        **head, "outcome": "ok", "exact": True, "default": [9, 12, 64.2592], "half": [12, 12, None],
+        **head, "outcome": "ok", "exact": True, "by_error": [9, 12, 64.2592], "half": [12, 12, None],
     }  # fmt: skip
     lacking = page.kept("guidance", judged("host lacks it"))
     assert lacking == {**head, "outcome": "host lacks it", "text": "why"}
-    failed = page.kept("guidance", judged("failed", zero=RUN, default=RUN))
-    assert failed == {**head, "outcome": "failed", "exact": False, "default": [9, 12, 64.2592], "text": "why"}
+    failed = page.kept("guidance", judged("failed", zero=RUN, by_error=RUN))
+    assert failed == {**head, "outcome": "failed", "exact": False, "by_error": [9, 12, 64.2592], "text": "why"}
 
 
 def test_a_failed_case_is_counted_and_shown_with_its_numbers(tmp_path):
-    row = page.kept("guidance", judged("failed", zero=RUN, default=RUN))
+    row = page.kept("guidance", judged("failed", zero=RUN, by_error=RUN))
     assert page.write_page({"1.0": [row]}, tmp_path / "page.md") == 1
     assert "| CFG | **failed**: **not exact** | 9 of 12, 64.3 dB |  |" in (tmp_path / "page.md").read_text()
 
