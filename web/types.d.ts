@@ -51,6 +51,8 @@ interface GraphNode {
   configure?: (saved: any) => any;
   onExecuted?: (output: any) => void;
   onRemoved?: () => void;
+  onDragOver?: (event: DragEvent) => boolean;
+  onDragDrop?: (event: DragEvent) => boolean;
 }
 
 interface Graph {

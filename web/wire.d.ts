@@ -241,4 +241,15 @@ declare namespace Wire {
     model: string;
     fingerprint: string;
   }
+
+  interface TakeQuestion {
+    data: string;
+  }
+
+  interface TakenTold {
+    name: string;
+    samples: number;
+    merged: boolean;
+    there: boolean;
+  }
 }

@@ -22,10 +22,12 @@ from ...calibration.table import SensitivityTable, TableError
 from ..refusals import NotedTableError, problem
 from ..tables import files as table_files
 from ..tables.embedded import MAX_TEXT, condensed, from_text, name_of, to_text
+from . import taking
 from .cost import expected_cost
 from .desk import Desk, Work
 from .live import NEWS
 from .preview import answer, load_named
+from .taking import take
 from .wire import (
     CostQuestion,
     EmbedQuestion,
@@ -39,6 +41,7 @@ from .wire import (
     Refused,
     SaveQuestion,
     SaveTold,
+    TakeQuestion,
     Told,
     read,
 )  # fmt: skip
@@ -60,6 +63,7 @@ def add_routes(routes: web.RouteTableDef) -> None:
     routes.post("/sencache/embed")(_post(desk, EmbedQuestion, embed))
     routes.post("/sencache/news")(_post(desk, NewsQuestion, NEWS.of))
     routes.post("/sencache/save")(_post(desk, SaveQuestion, save_embedded))
+    routes.post("/sencache/take")(_post(desk, TakeQuestion, take, taking.MAX_BODY))
 
 
 async def _panels(request: web.Request) -> web.Response:
@@ -95,11 +99,13 @@ def _same(table: SensitivityTable, target: table_files.SaveTarget) -> bool:
         return False
 
 
-def _post(desk: Desk, kind: type[Question], work: Work) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _post(
+    desk: Desk, kind: type[Question], work: Work, most: int = MAX_BODY
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
         if not same_origin(request.headers):
             return _refused(403, "this page may not ask that")
-        body = await _limited(request)
+        body = await _limited(request, most)
         if body is None:
             return _refused(413, "the question is too long")
         try:
@@ -130,12 +136,12 @@ def _told(why: Note | Exception) -> Refused:
     return Refused(problem=Problem(**problem(why)))
 
 
-async def _limited(request: web.Request) -> bytes | None:
-    """Read a body, None where it is longer than a question can be."""
+async def _limited(request: web.Request, most: int) -> bytes | None:
+    """Read a body, None where it is longer than the question can be."""
     body = bytearray()
     async for part in request.content.iter_chunked(1 << 16):
         body += part
-        if len(body) > MAX_BODY:
+        if len(body) > most:
             return None
     return bytes(body)
 

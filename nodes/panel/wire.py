@@ -96,6 +96,12 @@ class SaveQuestion(Question):
     text: str
 
 
+class TakeQuestion(Question):
+    """A table file from another machine, its bytes in base64."""
+
+    data: str
+
+
 class NoteTold(Told):
     """A sentence: `code` names it in `locales/*/main.json`, `values` fill its gaps."""
 
@@ -194,6 +200,15 @@ class SaveTold(Told):
     """The file that holds an embedded table; `there` where it was there before."""
 
     name: str
+    there: bool
+
+
+class TakenTold(Told):
+    """Where a table went: `merged` with one of its model, `there` where its samples were there before."""
+
+    name: str
+    samples: int
+    merged: bool
     there: bool
 
 
@@ -346,6 +361,7 @@ class NewsTold(Told):
 
 SPOKEN: tuple[type[BaseModel], ...] = (
     PlanQuestion, CostQuestion, EmbedQuestion, SaveQuestion, Refused, PlanTold, CostTold, EmbedTold, SaveTold,
+    TakeQuestion, TakenTold,
     PanelsTold, RunTold, RunAbout, ComparisonTold, RunEvent, MeasuredEvent, ModelEvent, CalibrationEvent,
     NewsQuestion, NewsTold,
 )  # fmt: skip

@@ -59,11 +59,12 @@ def find(
 def _all_of(model: Identity) -> Iterator[tuple[str, SensitivityTable]]:
     """Yield the model's own tables, the newest last; what no run can have written is passed over."""
     for name, table in reversed(list(table_files.of_architecture(model.fingerprint))):
-        if is_recorded(table) and table.metadata.get("weights") == model.weights and _usable(table):
+        if is_recorded(table) and table.metadata.get("weights") == model.weights and usable(table):
             yield name, table
 
 
-def _usable(table: SensitivityTable) -> bool:
+def usable(table: SensitivityTable) -> bool:
+    """Tell whether a table holds all that a run needs of one that runs have measured."""
     with contextlib.suppress(TableError):
         number_of(table, "cfg", 1.0, low=0.0)
         return table.modes is not None and set(ROWS) <= table.rows.keys()

@@ -9,6 +9,7 @@ import { text, told } from "./texts.js";
  * @property {[Wire.CostQuestion, Wire.CostTold]} cost
  * @property {[Wire.EmbedQuestion, Wire.EmbedTold]} embed
  * @property {[Wire.SaveQuestion, Wire.SaveTold]} save
+ * @property {[Wire.TakeQuestion, Wire.TakenTold]} take
  * @property {[Wire.NewsQuestion, Wire.NewsTold]} news
  */
 

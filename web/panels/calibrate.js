@@ -8,6 +8,7 @@ import { heldOf, isShown } from "../lib/runs.js";
 import { remember, stored } from "../lib/storage.js";
 import { duration, looksClass, text, told, visible } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
+import { takesTables } from "./taking.js";
 
 const MEASURED = "sencache.measured"; // in the browser's storage: the settings measured last, by node
 const [WIDTH, HEIGHT] = [300, 80];
@@ -74,7 +75,8 @@ class CalibratePanel {
       }),
     );
     show(this.progress, false);
-    const row = make("div", { className: "row" }, choices);
+    const taken = takesTables(node, (said) => (this.words.textContent = said));
+    const row = make("div", { className: "row" }, [...choices, taken]);
     const parts = [row, this.cost, this.line, this.progress, this.curves, this.gains, this.words, this.buttons];
     mount(node, make("div", {}, parts), 60);
     panels.set(node, this);
