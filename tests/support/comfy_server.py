@@ -34,10 +34,14 @@ def free_port() -> int:
 
 
 class ComfyServer:
-    """One server process on a folder of its own, with further arguments if wished; a context manager."""
+    """One server process on a folder of its own, with further arguments if wished; a context manager.
 
-    def __init__(self, base: Path, *arguments: str) -> None:
+    `models` is another server's folder of models, which this one then shares.
+    """
+
+    def __init__(self, base: Path, *arguments: str, models: Path | None = None) -> None:
         self.base = base
+        self._models = models
         self._arguments = arguments
         self.log = base / "server.log"
         self._port = free_port()
@@ -48,10 +52,13 @@ class ComfyServer:
         nodes.mkdir(parents=True)
         (nodes / PACK).symlink_to(ROOT, target_is_directory=True)
         (nodes / TEST_NODES.name).symlink_to(TEST_NODES, target_is_directory=True)
+        if self._models is not None:
+            (self.base / "models").symlink_to(self._models, target_is_directory=True)
         models = self.base / "models" / "diffusion_models"
-        models.mkdir(parents=True)
+        models.mkdir(parents=True, exist_ok=True)
         for model in (DEMO_MODEL, *TINY_MODELS.glob("*.safetensors")):
-            shutil.copy(model, models)
+            if not (models / model.name).exists():
+                shutil.copy(model, models)
         host = find_host()
         assert host is not None
         command = [
