@@ -50,6 +50,7 @@ class RunRecord:
     complete: bool = True
     node_id: str | None = None
     prompt_id: str | None = None
+    origin: str | None = None
     table_name: str = ""
     notes: tuple[Note, ...] = ()
     planned: int | None = None

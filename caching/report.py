@@ -95,6 +95,8 @@ def _why_nothing(record: RunRecord) -> Iterator[Note]:
     refused = _known_scores(_of_reason(record, Reason.OVER_LIMIT))
     if record.planned is not None and record.nfe > record.planned:
         return  # more than planned was computed, and that has a note of its own
+    if record.config.speed_up > 0:
+        return  # the target speed decides, and that it was not reached is told
     needed = _known_scores(_of_reason(record, Reason.PLANNED))
     over = [score for score in refused if score > record.config.epsilon]
     if needed:

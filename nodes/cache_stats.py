@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -13,9 +13,10 @@ from ..caching.report import as_text
 from ..caching.sentences import sentence
 from ..pictures.strip import draw_nothing, draw_runs
 from .host.api import aliases, as_image
-from .host.queued_graph import samplers_before, settings_before
+from .host.queued_graph import origin_of, samplers_before, settings_before
 from .host.thumbnail import thumbnail
 from .host.wrappers import KEY
+from .panel.live import Listener
 from .panel.shown import as_shown
 from .panel.wire import NoteTold, RunAbout
 
@@ -57,14 +58,18 @@ class SenCacheStats(io.ComfyNode):
 
         A bypassed Model Patch must not stop the workflow: artists compare so.
         """
-        sink = model.get_attachment(KEY)
-        samplers = samplers_before(cls.hidden.prompt or {}, cls.hidden.unique_id)
-        records = [] if sink is None else relevant(list(sink.records), samplers)
+        sink, prompt = model.get_attachment(KEY), cls.hidden.prompt or {}
+        samplers = samplers_before(prompt, cls.hidden.unique_id)
+        origins = None if samplers is None else {node: origin_of(prompt, node) for node in samplers}
+        records = [] if sink is None else relevant(list(sink.records), origins)
         notes = [] if records else [Note("not_patched" if sink is None else "not_sampled")]
         text = "\n\n".join([*map(sentence, notes), *map(as_text, records)])
         image = as_image(draw_runs(records) if records else draw_nothing(text))
+        browser = Listener.find()
         about = RunAbout(
-            settings=settings_before(cls.hidden.prompt or {}, cls.hidden.unique_id),
+            node=cls.hidden.unique_id,
+            workflow=browser.workflow if browser else None,
+            settings=settings_before(prompt, cls.hidden.unique_id),
             thumbnail=thumbnail(model.model.latent_format, samples["samples"]),
         )
         shown = {
@@ -76,15 +81,18 @@ class SenCacheStats(io.ComfyNode):
         return io.NodeOutput(samples, image, text, ui=shown)
 
 
-def relevant(records: Iterable[RunRecord], samplers: set[str] | None) -> list[RunRecord]:
+def relevant(records: Iterable[RunRecord], samplers: Mapping[str, str | None] | None) -> list[RunRecord]:
     """Keep what each of `samplers` ran in the latest prompt that it ran in, in the order of the runs.
 
-    A sampler inside a node that expanded counts as that node. Where nothing tells (`samplers` None, or runs
-    outside a queue), the latest run of the patched model counts.
+    They have their origins: another workflow may have another node of that id, and its runs are not this
+    one's. A sampler inside a node that expanded counts as that node. Where nothing tells (`samplers` None, or
+    runs outside a queue), the latest run of the patched model counts.
     """
+    mine = samplers or {}
     everything = [(_graph_node(record), record) for record in records]
-    latest = {node: record.prompt_id for node, record in everything}
-    kept = [one for node, one in everything if node in (samplers or ()) and one.prompt_id == latest[node]]
+    named = [(node, one) for node, one in everything if node in mine and one.origin in (None, mine[node])]
+    latest = {node: record.prompt_id for node, record in named}
+    kept = [one for node, one in named if one.prompt_id == latest[node]]
     untold = [one for node, one in everything if samplers is None or node is None]
     return kept or untold[-1:]
 

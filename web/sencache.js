@@ -7,9 +7,9 @@ import { restoreByName } from "./lib/restore.js";
 import { followPrompts } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
 import { watch } from "./lib/watch.js";
-import { addCacheStatsPanel, broke, ended, refused, started, lookAtRuns, tookStep } from "./panels/cache_stats.js";
+import { addCacheStatsPanel, broke, ended, refused, started, lookAtRuns, tookRuns, tookStep } from "./panels/cache_stats.js";
 import { addCalibratePanel, lookAtCalibrations, tookNews } from "./panels/calibrate.js";
-import { addComparePanel, tookComparison } from "./panels/compare.js";
+import { addComparePanel, missedComparison, tookComparison } from "./panels/compare.js";
 import { addModelPatchPanel, failed, lookAtPatches, tookMeasured, tookModel, tookRun } from "./panels/patches.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
@@ -30,12 +30,19 @@ const HEARD = {
   "sencache.measured": tookMeasured,
   "sencache.model": tookModel,
   "sencache.calibration": tookNews,
-  executed: tookComparison,
+  executed: (detail) => {
+    tookComparison(detail);
+    tookRuns(detail);
+  },
   execution_start: started,
   execution_success: ended,
-  execution_interrupted: (detail) => broke(detail, "no_run"),
+  execution_interrupted: (detail) => {
+    broke(detail, "no_run");
+    missedComparison(detail);
+  },
   execution_error: (detail) => {
     failed(detail);
+    missedComparison(detail);
     broke(detail, "failed");
   },
 };

@@ -155,6 +155,8 @@ declare namespace Wire {
   }
 
   interface RunAbout {
+    node: string | null;
+    workflow: string | null;
     settings: Record<string, SettingTold>;
     thumbnail: string | null;
   }

@@ -23,6 +23,9 @@ class LiveView(Protocol):
 class Audience(Protocol):
     """Watches the runs of a patched model."""
 
+    def origin(self) -> str | None:
+        """Return a hash of all that leads to the node that samples now, None where that is not known."""
+
     def begin(self, expected: int, notes: Sequence[Note]) -> LiveView | None:
         """Watch a run of about `expected` evaluations; None where nobody looks on."""
 
@@ -32,6 +35,10 @@ class Audience(Protocol):
 
 class Nobody:
     """Looks on nowhere, as in a process without ComfyUI's server."""
+
+    def origin(self) -> str | None:
+        """Know nothing of nodes."""
+        return None
 
     def begin(self, expected: int, notes: Sequence[Note]) -> LiveView | None:
         """Watch nothing."""

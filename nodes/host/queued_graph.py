@@ -36,17 +36,42 @@ def model_of_executing_node() -> str | None:
 
     None where the prompt is not known, or a node expanded to this one.
     """
+    prompt, node_id = _executing()
+    return None if node_id not in prompt else _leads_to(prompt, node_id, "model")
+
+
+def origin_of_executing_node() -> str | None:
+    """Hash the node that the host asks now, and everything in the running prompt that leads to it.
+
+    None where the prompt is not known. The parts of a node that expanded are that node.
+    """
+    prompt, node_id = _executing()
+    return origin_of(prompt, node_id.partition(".")[0])
+
+
+def origin_of(prompt: Mapping[str, Any], node_id: str) -> str | None:
+    """Hash a node and everything that leads to it, None for one that is not in the prompt.
+
+    As long as it stays, the host keeps what the node gave.
+    """
+    return None if node_id not in prompt else _leads_to(prompt, node_id, None)
+
+
+def _executing() -> tuple[Mapping[str, Any], str]:
+    """Return the running prompt and the id of the node that the host asks now; both empty outside a queue."""
     context = get_executing_context()
     if context is None:
-        return None
+        return {}, ""
     prompt, _ = running(getattr(server.PromptServer, "instance", None), str(context.prompt_id))
-    node_id = str(context.node_id)
-    if node_id not in prompt:
-        return None
-    nodes = {one: prompt[one] for one in sorted(upstream(prompt, node_id, "model"))}
+    return prompt, str(context.node_id)
+
+
+def _leads_to(prompt: Mapping[str, Any], node_id: str, input_name: str | None) -> str:
+    nodes = {one: prompt[one] for one in sorted(upstream(prompt, node_id, input_name))}
     leads = [[one, node.get("class_type"), node.get("inputs")] for one, node in nodes.items()]
-    link = (prompt[node_id].get("inputs") or {}).get("model")
-    return hashlib.sha256(json.dumps([link, leads], sort_keys=True, default=str).encode()).hexdigest()
+    own, inputs = prompt[node_id].get("class_type"), prompt[node_id].get("inputs") or {}
+    asked = [own, inputs] if input_name is None else inputs.get(input_name)
+    return hashlib.sha256(json.dumps([asked, leads], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def stats_after(prompt: Mapping[str, Any], sampler: str) -> list[str]:

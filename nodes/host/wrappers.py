@@ -158,6 +158,7 @@ class Patch:
             complete=complete,
             node_id=None if context is None else str(context.node_id),
             prompt_id=None if context is None else str(context.prompt_id),
+            origin=self.audience.origin(),
             table_name=table_name,
             notes=self.notes + prepared.notes + measured,
             planned=policy.planned,

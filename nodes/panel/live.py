@@ -19,7 +19,7 @@ from server import PromptServer
 from ...caching.notes import Note
 from ...caching.policy import Decision
 from ...caching.record import RunRecord
-from ..host.queued_graph import running, stats_after
+from ..host.queued_graph import origin_of_executing_node, running, stats_after
 from ..tables.own import Identity
 from .shown import as_shown
 from .wire import (
@@ -129,6 +129,10 @@ def tell_model(identify: Callable[[], Identity]) -> None:
 
 class Pages:
     """The pages of this server, as the audience of runs."""
+
+    def origin(self) -> str | None:
+        """Hash what leads to the node that is executing now."""
+        return origin_of_executing_node()
 
     def begin(self, expected: int, notes: Sequence[Note]) -> LiveRun | None:
         """Show a run to the page that queued it, if one is open."""

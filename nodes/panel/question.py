@@ -14,6 +14,7 @@ from ...caching.notes import Note
 from ...caching.sentences import NotedError
 from ...calibration.table import SensitivityTable
 from ..host.table_sampling import number_of
+from ..patch_inputs import DEFAULT_SPEED_UP
 from ..patching import target_speed
 from .wire import MAX_STEPS, QuestionError, Sampling
 
@@ -35,7 +36,8 @@ def config_of(widgets: Mapping[str, Any]) -> SenCacheConfig:
             raise QuestionError(f"{name} is not a number")
     if widgets.get("exact") is True:
         renamed["epsilon"] = 0.0
-    renamed["speed_up"] = target_speed(renamed.get("speed_up", usual.speed_up))
+    given = renamed.get("speed_up", DEFAULT_SPEED_UP if "speed_up" in widgets else usual.speed_up)
+    renamed["speed_up"] = target_speed(given)
     return SenCacheConfig(**renamed)
 
 

@@ -275,8 +275,10 @@ class SettingTold(Told):
 
 
 class RunAbout(Told):
-    """What the history keeps of a prompt: its settings by node, and a picture as a data URL."""
+    """What the history of a Cache Stats keeps of a prompt: settings by node, and a picture as a data URL."""
 
+    node: str | None
+    workflow: str | None
     settings: dict[str, SettingTold]
     thumbnail: str | None
 

@@ -15,6 +15,7 @@ from PIL import Image
 from ...calibration.table import SensitivityTable, TableError
 from ..host.api import aliases, as_image
 from ..host.queued_graph import settings_before
+from ..panel.live import Listener
 from ..panel.wire import NoteTold, RunAbout
 from ..patch_inputs import folded_inputs, main_inputs
 from ..patching import Order
@@ -147,8 +148,12 @@ class SenCacheStatsRay(io.ComfyNode):
         (told,) = _answers([first.model_function_runner_get_values.remote(Sent("report"))], STATS_NODE)
         image, text, run, note = (told[name] for name in ("picture", "text", "run", "note"))
         context = get_executing_context()
+        browser, node = Listener.find(), cls.hidden.unique_id
         about = RunAbout(
-            settings=settings_before(cls.hidden.prompt or {}, cls.hidden.unique_id), thumbnail=None
+            node=node,
+            workflow=browser.workflow if browser else None,
+            settings=settings_before(cls.hidden.prompt or {}, node),
+            thumbnail=None,
         )
         named = {} if context is None else {"node_id": str(context.node_id), "prompt": str(context.prompt_id)}
         shown = {

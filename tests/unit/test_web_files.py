@@ -27,7 +27,7 @@ def test_every_route_that_a_panel_asks_is_there():
     scripts = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
     asked = set(re.findall(r'\bask\("(\w+)"', scripts)) | set(re.findall(r'"/sencache/(\w+)"', scripts))
     known = set(re.findall(r'"/sencache/(\w+)"\)\(', routes))
-    assert asked == known == {"panels", "plan", "cost", "embed", "save", "news"}
+    assert asked == known == {"panels", "plan", "cost", "embed", "save", "take", "news"}
 
 
 def test_what_the_slider_switches_on_again_is_what_the_settings_are_without_it():

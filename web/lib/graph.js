@@ -155,7 +155,8 @@ export function widgetOf(node, name) {
     const outer = standingFor(node.graph)[0];
     return outer && widgetOf(outer, outer.inputs?.[link.origin_slot]?.name ?? "");
   }
-  const from = originOf(node, name);
+  let from = originOf(node, name);
+  for (let depth = 0; from?.type === "Reroute" && depth < 20; depth++) from = origin(from, 0);
   return /^Primitive/.test(from?.type ?? "") ? from?.widgets?.[0] : undefined;
 }
 
@@ -215,7 +216,7 @@ export function* alongModel(patch) {
  * @returns {Generator<GraphNode>}
  */
 export function* beforeModel(patch) {
-  let node = originOf(patch, "model");
+  let node = origin(patch, patch.inputs?.findIndex((one) => one.type === "MODEL") ?? -1);
   for (let depth = 0; node && depth < 100; depth++) {
     if (!isOff(node)) yield node;
     const slot = node.inputs?.findIndex((one) => one.type === "MODEL" || one.type === "*") ?? -1;

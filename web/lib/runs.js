@@ -2,15 +2,14 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { beforeModel, nodeAt, originOf, root, valueOf } from "./graph.js";
+import { nodeAt, root } from "./graph.js";
+import { workload } from "./sampling.js";
 import { remember, stored } from "./storage.js";
 
 const SECONDS = "sencache.seconds"; // in the browser's storage
-const SIZES = ["width", "height", "length", "num_frames", "batch_size"];
-
 const MOST_OWNED = 200;
 
-/** @type {Map<string, unknown>} the open workflow by prompt: two copies have the same id, and one may be renamed */
+/** @type {Map<string, unknown>} the open workflow by prompt: two copies have the same id */
 const owners = new Map();
 
 /** @returns {unknown} the workflow that is shown, null where the frontend does not tell */
@@ -44,24 +43,6 @@ export function isShown({ workflow, prompt }) {
   const owner = owners.get(prompt ?? "");
   if (owner !== undefined && owner !== shown()) return false;
   return !workflow || workflow === String(root().id);
-}
-
-/**
- * Name the work of one step of a sampler: its model, its size, and whether it is guided.
- * @param {GraphNode} sampler
- */
-function workload(sampler) {
-  const loaders = [...beforeModel(sampler)].map((one) => [
-    one.comfyClass, valueOf(one, "unet_name") ?? valueOf(one, "ckpt_name") ?? "",
-  ]);
-  const sizes = [];
-  let node = originOf(sampler, "latent_image") ?? originOf(sampler, "latent");
-  for (let depth = 0; node && depth < 20; depth++) {
-    sizes.push(SIZES.map((name) => valueOf(/** @type {GraphNode} */ (node), name) ?? ""));
-    node = originOf(node, "samples") ?? originOf(node, "latent") ?? originOf(node, "latent_image");
-  }
-  const cfg = valueOf(sampler, "cfg");
-  return JSON.stringify([loaders, sizes, cfg === undefined ? null : cfg !== 1]);
 }
 
 /**

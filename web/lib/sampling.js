@@ -1,6 +1,6 @@
 // What the graph says of the sampling after a Model Patch, and of the tables that its model may have.
 
-import { alongModel, beforeModel, isOff, originOf, valueOf } from "./graph.js";
+import { alongModel, beforeModel, isOff, origin, originOf, valueOf } from "./graph.js";
 
 export const AUTOMATIC = "automatic";
 const FRACTIONS = ["cfg", "denoise", "shift"]; // what else is told is a whole number or a name
@@ -48,9 +48,54 @@ function* schedulers(patch) {
   }
 }
 
-/** @type {(patch: GraphNode) => GraphNode | undefined} the first sampler after a Model Patch */
-export const samplerOf = (patch) =>
-  [...alongModel(patch)].find((one) => one.outputs?.some(({ type }) => type === "LATENT"));
+/** @type {(node: GraphNode) => unknown} whether a model or a guider goes in, and a latent comes out */
+const isSampler = ({ comfyClass, inputs, outputs }) =>
+  comfyClass !== "SenCacheStats" && outputs?.some(({ type }) => type === "LATENT") &&
+  inputs?.some(({ type }) => type === "MODEL" || type === "GUIDER");
+
+/** @type {(patch: GraphNode) => GraphNode[]} the samplers after a Model Patch, the nearest first */
+export const samplersOf = (patch) => [...alongModel(patch)].filter(isSampler);
+
+/** @type {(patch: GraphNode) => GraphNode | undefined} the sampler that the plan is of */
+export const samplerOf = (patch) => samplersOf(patch)[0];
+
+const BESIDE = ["MODEL", "CLIP", "VAE", "CONDITIONING", "GUIDER", "NOISE", "SIGMAS", "SAMPLER", "CLIP_VISION_OUTPUT", "CONTROL_NET"];
+const NO_SIZE = /seed|control_after_generate|filename|prompt|^text$/;
+
+/**
+ * Name the work of one step of a sampler: its model, its guidance, and all that its latent's size comes from.
+ * @param {GraphNode} sampler
+ */
+export function workload(sampler) {
+  const guider = originOf(sampler, "guider") ?? sampler;
+  const loaders = [...beforeModel(guider)].map((one) => [
+    one.comfyClass, valueOf(one, "unet_name") ?? valueOf(one, "ckpt_name") ?? "",
+  ]);
+  const cfg = valueOf(guider, "cfg");
+  return JSON.stringify([loaders, sizesBehind(sampler), cfg === undefined ? guider.comfyClass : cfg !== 1]);
+}
+
+/**
+ * List the settings of the nodes that a sampler's latent comes from; of other samplers only their own latents.
+ * @param {GraphNode} sampler
+ */
+function sizesBehind(sampler) {
+  const seen = new Set([sampler]);
+  const found = [];
+  for (const node of seen) {
+    const passes = isSampler(node);
+    if (!passes) {
+      const values = (node.widgets ?? []).filter((one) => one.serialize !== false && !NO_SIZE.test(one.name));
+      found.push([node.comfyClass, isOff(node), ...values.map(({ name }) => valueOf(node, name) ?? null)]);
+    }
+    for (const [index, { type }] of (node.inputs ?? []).entries()) {
+      if (passes ? type !== "LATENT" : BESIDE.includes(type ?? "")) continue;
+      const from = origin(node, index);
+      if (from) seen.add(from);
+    }
+  }
+  return found;
+}
 
 /**
  * Name the tables that a Model Patch may use, the likeliest first; the first says how they are chosen.

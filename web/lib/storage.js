@@ -1,4 +1,4 @@
-// What the panels keep in the browser: small records by name, never more than a part of what ComfyUI may keep.
+// What the panels keep in the browser: small records by name.
 
 const MOST = 300_000; // characters of one record
 

@@ -7,7 +7,7 @@ import { heldOf, isShown } from "../lib/runs.js";
 import { fillStrip } from "../lib/strip.js";
 import { duration, looksClass, reason, text, told, visible } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
-import { History } from "./history.js";
+import { History, tookPast } from "./history.js";
 
 /**
  * @typedef {{cells: Wire.Cell[], expected: number, node: string, notes: Wire.NoteTold[], summary: Wire.RunTold | null}} Run
@@ -71,7 +71,7 @@ export function started({ prompt_id }) {
   for (const panel of shownPanels()) if (isShown({ prompt: prompt_id })) panel.wait(prompt_id);
 }
 
-/** @param {{prompt_id: string}} event of the host's: a prompt has ended well; it need not have run these nodes */
+/** @param {{prompt_id: string}} event of the host's: a prompt has ended well */
 export function ended({ prompt_id }) {
   if (prompt_id === begins) for (const panel of shownPanels()) panel.rest();
 }
@@ -157,8 +157,13 @@ class CacheStatsPanel {
     this.prompt = begins;
     if (!ran.length) return this.content.replaceChildren(...(output.sencache_notes ?? []).map(told));
     showRuns(this.content, ran.map((one) => finish(begun(String(one.node_id)), one)));
-    this.history.add(ran, output.sencache_run?.[0]);
   }
+}
+
+/** @param {any} event of the host's: a node was executed, in whichever workflow */
+export function tookRuns(event) {
+  tookPast(event);
+  for (const panel of shownPanels()) panel.history.show();
 }
 
 /** @param {GraphNode} node */
@@ -195,18 +200,18 @@ function showRuns(content, runs) {
 
 /** @param {Wire.RunTold} summary */
 function counts(summary) {
-  if (!summary.reused && summary.complete) return text("counts_all", { total: summary.evaluations });
+  if (!summary.complete) return text("counts_stopped", { nfe: summary.nfe, total: summary.steps_asked ?? summary.evaluations });
+  if (!summary.reused) return text("counts_all", { total: summary.evaluations });
   const calls = summary.steps_asked === null || summary.steps_asked === summary.evaluations;
   const said = text(calls ? "counts" : "counts_calls", {
     nfe: summary.nfe, total: summary.evaluations, x: summary.speed_up.toFixed(2),
   });
-  const looks = summary.reused && summary.visibility ? `${said} · ${visible(summary.visibility)}` : said;
-  return summary.complete ? looks : `${said} (${text("stopped")})`;
+  return summary.visibility ? `${said} · ${visible(summary.visibility)}` : said;
 }
 
 /** @param {Wire.RunTold} summary */
 function times(summary) {
-  if (!summary.reused) return "";
+  if (!summary.reused || !summary.complete) return "";
   return text("times", {
     s: duration(summary.seconds), u: duration(summary.seconds_uncached), saved: duration(summary.seconds_saved),
   });

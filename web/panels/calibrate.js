@@ -28,8 +28,9 @@ export function tookNews(told_) {
   const { curves } = news.get(key) ?? {};
   news.set(key, { ...told_, curves: told_.curves ?? curves });
   const node = isShown(told_) ? nodeAt(told_.node ?? "") : null;
-  if (node) noteBeginning(node, told_);
-  if (node) panels.get(node)?.show(/** @type {Wire.CalibrationEvent} */ (news.get(key)));
+  if (!node) return;
+  noteBeginning(node, told_);
+  panels.get(node)?.show(/** @type {Wire.CalibrationEvent} */ (news.get(key)));
 }
 
 /** @type {Map<string, number>} what a prompt's calibration measures, as it was set when it began */
@@ -43,14 +44,12 @@ const keyOf = (node) => `${root().id}/${node.graph?.id}/${node.id}`;
  * @param {GraphNode} node
  * @param {Wire.CalibrationEvent} told_
  */
-function noteBeginning(node, told_) {
-  const key = `${told_.prompt}/${told_.node}`;
-  if (told_.state === "running" && !begun.has(key)) begun.set(key, behind(node));
+function noteBeginning(node, { prompt, node: id, state }) {
+  const key = `${prompt}/${id}`;
+  if (state === "running") return void (begun.has(key) || begun.set(key, behind(node)));
   const measured = begun.get(key);
-  if (told_.state === "running" || measured === undefined) return;
   begun.delete(key);
-  if (told_.state !== "finished") return;
-  remember(MEASURED, keyOf(node), measured);
+  if (state === "finished" && measured !== undefined) remember(MEASURED, keyOf(node), measured);
 }
 
 class CalibratePanel {
@@ -181,22 +180,17 @@ export function lookAtCalibrations() {
 }
 
 /** @param {Wire.CalibrationEvent} data */
-function headline(data) {
-  if (data.state === "finished") return text("finished", { name: data.table });
-  if (data.state === "stopped") {
-    return data.samples_done ? text("kept", { n: data.samples_done, samples: data.samples }) : text("kept_none");
-  }
-  const now = text("measuring", { now: Math.min(data.samples, data.samples_done + 1), samples: data.samples });
-  if (data.seconds_left == null) return now;
-  return `${now} · ${text("left", { t: duration(data.seconds_left) })}`;
+function headline({ state, table, samples, samples_done: n, seconds_left }) {
+  if (state === "finished") return text("finished", { name: table });
+  if (state === "stopped") return n ? text("kept", { n, samples }) : text("kept_none");
+  const now = text("measuring", { now: Math.min(samples, n + 1), samples });
+  return seconds_left == null ? now : `${now} · ${text("left", { t: duration(seconds_left) })}`;
 }
 
 /** @param {Wire.CalibrationEvent} data */
-function explained(data) {
-  const said = data.resumed ? [text("resumed", { n: data.resumed })] : [];
-  if (data.replaced) said.push(text("replaced"));
-  if (data.state === "running") said.push(text("cancel"));
-  return said.join(" ");
+function explained({ resumed, replaced, state }) {
+  const said = [resumed && text("resumed", { n: resumed }), replaced && text("replaced"), state === "running" && text("cancel")];
+  return said.filter(Boolean).join(" ");
 }
 
 /** @param {Record<string, number[]>} curves both sensitivities over model time, each to its own height */

@@ -2,7 +2,7 @@
 
 import { api } from "../../../scripts/api.js";
 import { everyNode } from "../lib/graph.js";
-import { heldOf } from "../lib/runs.js";
+import { heldOf, isShown } from "../lib/runs.js";
 import { text, told } from "../lib/texts.js";
 import { chain, make, mount } from "../lib/view.js";
 
@@ -30,8 +30,14 @@ const DRAGS = /** @type {const} */ (["pointerdown", "pointermove", "mousedown"])
 /** @type {Map<string, Shown>} the latest comparisons, by node and workflow */
 const kept = new Map();
 
-/** @type {WeakMap<GraphNode, () => void>} */
+/** @type {WeakMap<GraphNode, {show: () => void, miss: () => void}>} */
 const panels = new WeakMap();
+
+/** @param {{prompt_id: string}} event of the host's: a prompt has failed, or was stopped */
+export function missedComparison({ prompt_id }) {
+  if (!isShown({ prompt: prompt_id })) return;
+  for (const node of everyNode()) if (heldOf(kept, node)?.prompt !== prompt_id) panels.get(node)?.miss();
+}
 
 /** @param {any} event of the host's: a node was executed */
 export function tookComparison(event) {
@@ -41,7 +47,7 @@ export function tookComparison(event) {
   kept.delete(key);
   kept.set(key, { ...shown, prompt: event.prompt_id });
   if (kept.size > MOST_KEPT) kept.delete(String(kept.keys().next().value));
-  for (const node of everyNode()) panels.get(node)?.();
+  for (const node of everyNode()) panels.get(node)?.show();
 }
 
 /** @param {GraphNode} node */
@@ -63,9 +69,12 @@ export function addComparePanel(node) {
     player = held.files.length ? new Player(held, view) : undefined;
     const [first, ...rest] = held.notes.map(told);
     const numbers = make("div", { className: "strong" }, [first]);
-    content.replaceChildren(...(player?.parts ?? []), numbers, make("div", {}, [rest.join(" ")]));
+    stale.textContent = "";
+    content.replaceChildren(stale, ...(player?.parts ?? []), numbers, make("div", {}, [rest.join(" ")]));
   };
-  panels.set(node, show);
+  const stale = make("div", { className: "said bad", attributes: { "aria-live": "polite" } });
+  const miss = () => void (current && (stale.textContent = text("compare_stale")));
+  panels.set(node, { show, miss });
   chain(node, "onConfigure", () => setTimeout(show));
   chain(node, "onRemoved", () => player?.stop());
 }

@@ -1,6 +1,7 @@
 // The last runs of a workflow, and the way back to each of them.
 
-import { capture, placeAt, root, setValues, within } from "../lib/graph.js";
+import { capture, everyPlace, placeAt, root, setValues, within } from "../lib/graph.js";
+import { isShown } from "../lib/runs.js";
 import { duration, text, visible } from "../lib/texts.js";
 import { remember, stored } from "../lib/storage.js";
 import { make, show } from "../lib/view.js";
@@ -19,43 +20,28 @@ export class History {
   constructor(node) {
     this.node = node;
     this.list = make("div", { className: "history" });
+    this.said = make("div", { attributes: { "aria-live": "polite" } });
     this.element = make("details", {}, [make("summary", { textContent: text("history") }), this.list]);
     show(this.element, false);
   }
 
-  get key() {
-    return `${root().id}/${this.node.graph?.id}/${this.node.id}`;
-  }
-
-  /** @returns {Past[]} the runs of this workflow's node, the newest first */
+  /** @returns {Past[]} the runs of this workflow's node, the newest first; in a subgraph, of all its copies */
   get runs() {
-    const found = stored(STORE)[this.key];
-    return Array.isArray(found) ? found : [];
-  }
-
-  /**
-   * Add the runs of a prompt, unless they are there: where nothing has changed, the host shows them again.
-   * @param {Wire.RunTold[]} ran
-   * @param {Wire.RunAbout | undefined} about
-   */
-  add(ran, about) {
-    const mine = this.runs;
-    const prompt = ran[0]?.prompt ?? null;
-    if (about && !mine.some((one) => one.prompt === prompt)) {
-      const sum = (/** @type {(one: Wire.RunTold) => number} */ of) => ran.reduce((total, one) => total + of(one), 0);
-      const run = {
-        prompt, at: Date.now(), ...about, nfe: sum((one) => one.nfe), total: sum((one) => one.evaluations),
-        seconds: sum((one) => one.seconds), visibility: ran[ran.length - 1]?.visibility ?? null,
-      };
-      remember(STORE, this.key, [run, ...mine].slice(0, MOST_RUNS), MOST_WORKFLOWS);
-    }
-    this.show();
+    const places = [...everyPlace()].filter(([node]) => node === this.node);
+    const ids = places.map(([node, hosts]) => [...hosts, node].map(({ id }) => id).join(":"));
+    const found = ids.flatMap((id) => pastOf(root().id, id));
+    return found.sort((one, other) => other.at - one.at).slice(0, MOST_RUNS);
   }
 
   show() {
     const mine = this.runs;
     show(this.element, mine.length > 1);
-    this.list.replaceChildren(...mine.map((one) => this.row(one)));
+    this.list.replaceChildren(this.said, ...mine.map((one) => this.row(one)));
+  }
+
+  /** @param {Past} past whose settings are put back */
+  back(past) {
+    this.said.textContent = restore(past) ? "" : text("back_partly");
   }
 
   /** @param {Past} past */
@@ -66,28 +52,56 @@ export class History {
     if (past.visibility && past.nfe < past.total) said.push(visible(past.visibility));
     const when = new Date(past.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     const words = make("span", {}, [said.join(" · "), make("div", { className: "quiet", textContent: `${when}  ${settingsOf(past)}` })]);
-    return make("button", { type: "button", title: text("back_tip"), onclick: () => restore(past) }, [picture, words]);
+    return make("button", { type: "button", title: text("back_tip"), onclick: () => this.back(past) }, [picture, words]);
   }
 }
 
 /** @param {Past} past */
 function settingsOf({ settings }) {
   const found = [];
-  for (const [name, label] of [["speed_up", "×"], ["steps", text("steps_short")], ["sampler_name", ""], ["seed", text("seed_short")]]) {
-    const all = Object.values(settings).map(({ inputs }) => inputs);
-    const holder = all.find((values) => name !== undefined && values[name] !== undefined);
-    const value = name !== undefined ? holder?.[name] : undefined;
+  const labels = { speed_up: "", steps: text("steps_short"), sampler_name: "", seed: text("seed_short") };
+  for (const [name, label] of Object.entries(labels)) {
+    const holder = Object.values(settings).find(({ inputs }) => inputs[name] !== undefined)?.inputs;
+    const value = holder?.[name];
     if (value === undefined) continue;
-    found.push(name === "speed_up" ? (Number(value) > 0 ? `${value}${label}` : `ε ${holder?.["epsilon"]}`) : `${label} ${value}`.trim());
+    const speed = Number(value) > 0 ? `${value}×` : `ε ${holder?.["epsilon"]}`;
+    found.push(name === "speed_up" ? speed : `${label} ${value}`.trim());
   }
   return found.join(", ");
 }
 
-/** @param {Past} past whose settings are put back */
+/** @type {(past: Past) => boolean} put its settings back; whether all could be: nodes go, and others give values */
 function restore({ settings }) {
+  let whole = true;
   for (const [id, { class_type, inputs }] of Object.entries(settings)) {
     const [node, hosts] = placeAt(id);
-    if (node?.comfyClass === class_type) within(hosts, () => setValues(/** @type {GraphNode} */ (node), inputs));
+    const there = node?.comfyClass === class_type ? node : null;
+    whole = there !== null && within(hosts, () => setValues(there, inputs)).length === 0 && whole;
   }
   capture();
+  return whole;
+}
+
+/** @type {(workflow: string | undefined, node: string) => Past[]} */
+function pastOf(workflow, node) {
+  const found = stored(STORE)[`${workflow}/${node}`];
+  return Array.isArray(found) ? found : [];
+}
+
+/** @param {any} event of the host's: a node was executed, in any workflow; a prompt without a run is no news */
+export function tookPast({ prompt_id, output }) {
+  /** @type {Wire.RunAbout | undefined} */
+  const about = output?.sencache_run?.[0];
+  /** @type {Wire.RunTold[]} */
+  const ran = output?.sencache ?? [];
+  const workflow = about?.workflow ?? (isShown({ prompt: prompt_id }) ? root().id : undefined);
+  if (!about?.node || !workflow || !ran.some((one) => one.prompt === prompt_id)) return;
+  const mine = pastOf(workflow, about.node);
+  if (mine.some((one) => one.prompt === prompt_id)) return;
+  const sum = (/** @type {(one: Wire.RunTold) => number} */ of) => ran.reduce((total, one) => total + of(one), 0);
+  const run = {
+    ...about, prompt: prompt_id, at: Date.now(), nfe: sum((one) => one.nfe), total: sum((one) => one.evaluations),
+    seconds: sum((one) => one.seconds), visibility: ran[ran.length - 1]?.visibility ?? null,
+  };
+  remember(STORE, `${workflow}/${about.node}`, [run, ...mine].slice(0, MOST_RUNS), MOST_WORKFLOWS);
 }

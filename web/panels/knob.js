@@ -15,7 +15,7 @@ export class Knob {
     this.scale = make("div", { className: "scale" });
     this.slider = make("input", {
       type: "range", min: "1", max: String(MOST), step: "0.1", title: text("speed_tip"),
-      oninput: () => this.moved(choose),
+      oninput: () => this.moved(),
       onpointerup: () => this.slider.blur(), // the keys are ComfyUI's again
     });
     this.slider.setAttribute("aria-label", text("speed"));
@@ -27,11 +27,10 @@ export class Knob {
     this.painted = "";
   }
 
-  /** @param {(speed: number, letGo: boolean) => void} choose */
-  moved(choose) {
+  moved() {
     const speed = Number(this.slider.value);
     this.said.textContent = times(speed);
-    choose(speed, false);
+    this.choose(speed, false);
   }
 
   /**
@@ -55,10 +54,11 @@ export class Knob {
    * Paint what each speed looks like, and list the speeds to choose from.
    * @param {Wire.PlanTold | null} plan
    * @param {number} target
-   * @param {(nfe: number) => string} seconds words the time that a run is expected to take, empty if unknown
+   * @param {(nfe: number) => string} seconds words the time that so many steps take
+   * @param {number | undefined} each seconds of a step
    */
-  paint(plan, target, seconds) {
-    const state = JSON.stringify([plan?.scale, plan?.gains, target, this.slider.max, seconds(1)]);
+  paint(plan, target, seconds, each) {
+    const state = JSON.stringify([plan?.scale, plan?.gains, target, this.slider.max, each]);
     if (state === this.painted) return;
     this.painted = state;
     this.scale.style.background = plan?.scale.length ? gradient(plan.scale, Number(this.slider.max)) : "";

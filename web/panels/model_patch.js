@@ -2,7 +2,7 @@
 
 import { capture, isOff, setValues, valueOf, within } from "../lib/graph.js";
 import { secondsOf } from "../lib/runs.js";
-import { connectedTo, samplerOf, samplingOf } from "../lib/sampling.js";
+import { connectedTo, samplerOf, samplersOf, samplingOf } from "../lib/sampling.js";
 import { fillStrip } from "../lib/strip.js";
 import { duration, text } from "../lib/texts.js";
 import { button, chain, make, mount, show } from "../lib/view.js";
@@ -15,6 +15,7 @@ import { described, headline, isForeign, planOf, remarks } from "./wording.js";
 const PAUSE = 20; // ms without a change before the server is asked
 const REST = 500; // ms after which a moved slider counts as let go
 const USUAL = { epsilon: 0.03, n: 30 };
+const USUAL_SPEED = 2; // in the place of one that another node gives
 
 export class ModelPatchPanel {
   /**
@@ -33,6 +34,7 @@ export class ModelPatchPanel {
     });
     this.failure = ""; // why the last run was refused, until something changes
     this.failedFor = "";
+    this.beside = "";
     this.timer = 0;
     this.dragged = 0; // while the slider is moved: one step for Undo
     this.mode = 0; // muted or bypassed, or one of the subgraphs around it
@@ -76,7 +78,7 @@ export class ModelPatchPanel {
   value = (name) => within(this.hosts, () => valueOf(this.node, name));
 
   /** @type {() => number} the speed that is asked for; 0 where the allowed error decides */
-  target = () => Number(this.value("speed_up") ?? 0);
+  target = () => Number(this.value("speed_up") ?? USUAL_SPEED);
 
   /** @type {() => boolean} whether another node gives it its table */
   connected = () => within(this.hosts, () => connectedTo(this.node)) !== null;
@@ -84,10 +86,16 @@ export class ModelPatchPanel {
   /** @type {() => number | undefined} those of its sampler */
   steps = () => within(this.hosts, () => samplingOf(this.node).steps);
 
+  /** @type {() => number | undefined} what a computed step takes, if it is known */
+  each = () => within(this.hosts, () => secondsOf(samplerOf(this.node)));
+
   /** @type {(nfe: number) => string} the time that so many steps take, empty if unknown */
-  seconds = (nfe) => {
-    const each = within(this.hosts, () => secondsOf(samplerOf(this.node)));
-    return each === undefined ? "" : text("about", { t: duration(each * nfe) });
+  seconds = (nfe, each = this.each()) => (each === undefined ? "" : text("about", { t: duration(each * nfe) }));
+
+  /** @type {() => string} the sampler that the plan is of, where there are several */
+  spokenOf = () => {
+    const [first, ...others] = within(this.hosts, () => samplersOf(this.node));
+    return first && others.length ? text("of_first", { name: first.title ?? "", n: others.length + 1 }) : "";
   };
 
   /**
@@ -112,7 +120,8 @@ export class ModelPatchPanel {
     const refused = within(this.hosts, () => setValues(this.node, values));
     if (!this.dragged) capture();
     this.changed();
-    if (refused.includes("speed_up")) this.say(text("rounded"), "bad");
+    const given = this.value("speed_up") === undefined;
+    if (refused.includes("speed_up")) this.say(text(given ? "given" : "rounded"), "bad");
   }
 
   changed() {
@@ -125,6 +134,11 @@ export class ModelPatchPanel {
     const mode = [this.node, ...this.hosts].find(isOff)?.mode ?? 0;
     if (mode !== this.mode) {
       this.mode = mode;
+      this.show();
+    }
+    const beside = `${this.each()} ${this.spokenOf()}`; // what is shown and not asked for
+    if (beside !== this.beside) {
+      this.beside = beside;
       this.show();
     }
     if (this.failure && this.failedFor !== this.asker.question()) {
@@ -149,7 +163,7 @@ export class ModelPatchPanel {
     const foreign = isForeign(plan);
     const target = this.target();
     this.knob.point(target > 0 ? target : plan?.speed_up ?? 1, plan ? plan.governs !== "speed" : target === 0);
-    this.knob.paint(plan, target, this.seconds);
+    this.knob.paint(plan, target, this.seconds, this.each());
     this.panel.classList.toggle("off", this.mode !== 0 || this.value("exact") === true);
     this.panel.setAttribute("data-nfe", plan && !foreign ? String(plan.nfe) : "");
     show(this.release, plan !== null && (plan.governs === "epsilon" || plan.governs === "off"));

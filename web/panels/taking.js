@@ -28,10 +28,7 @@ export function takesTables(node, say) {
   });
 }
 
-/**
- * @param {Iterable<File>} files one after the other: two may join the same table
- * @returns {Promise<string>} what became of each
- */
+/** @type {(files: Iterable<File>) => Promise<string>} one after the other: two may join the same table */
 async function takeAll(files) {
   const said = [];
   for (const file of files) said.push(file.size > MOST_BYTES ? text("taken_large") : await takeOne(file));
@@ -41,19 +38,9 @@ async function takeAll(files) {
 
 /** @param {File} file */
 async function takeOne(file) {
-  const answer = await ask("take", { data: await inBase64(file) });
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const answer = await ask("take", { data: btoa([...bytes].map((one) => String.fromCharCode(one)).join("")) });
   if (!answer?.name) return refusal(answer);
-  if (answer.there) return text("taken_there", { name: answer.name });
-  return text(answer.merged ? "taken_merged" : "taken_new", { name: answer.name, n: answer.samples ?? 0 });
+  const became = answer.there ? "taken_there" : answer.merged ? "taken_merged" : "taken_new";
+  return text(became, { name: answer.name, n: answer.samples });
 }
-
-/**
- * @param {File} file
- * @returns {Promise<string>}
- */
-const inBase64 = (file) =>
-  new Promise((resolve) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result).split(",")[1] ?? "");
-    reader.readAsDataURL(file);
-  });

@@ -5,17 +5,7 @@ import { looksClass, text, told, visible } from "../lib/texts.js";
 
 export const MUTED = 2;
 
-/**
- * @typedef {object} View what is known of a Model Patch
- * @property {any} answer the server's: a plan, a problem, or null for none
- * @property {string} failure why the last run was refused, empty where it was not
- * @property {number} mode of the node, or of a subgraph around it: 0, muted or bypassed
- * @property {(name: string) => any} value of a widget
- * @property {() => number} target speed; 0 where the allowed error decides
- * @property {() => boolean} connected whether another node gives it its table
- * @property {() => number | undefined} steps of its sampler
- * @property {(nfe: number) => string} seconds words the time that so many steps take, empty if unknown
- */
+/** @typedef {import("./model_patch.js").ModelPatchPanel} View what is known of a Model Patch */
 
 /** @type {(plan: Wire.PlanTold | null) => boolean} whether its table is of another model, so that it says nothing */
 export const isForeign = (plan) => plan?.notes.some(({ code }) => code === "foreign") ?? false;
@@ -65,7 +55,7 @@ function measuring({ connected, steps, seconds }) {
 /** @type {(view: View) => string[]} what a person should know of the run */
 export function remarks(view) {
   const plan = planOf(view);
-  if (plan) return plan.notes.map(told);
+  if (plan) return [view.spokenOf(), ...plan.notes.map(told)].filter(Boolean);
   if (view.failure || whyAll(view) || view.answer?.problem?.code !== "no_table") return [];
   const target = view.target();
   return target > 1 ? [text(view.connected() ? "target_now" : "target_then", { x: target.toFixed(1) })] : [];
