@@ -63,7 +63,7 @@ def browser(session: nox.Session) -> None:
         session.error("ComfyUI was not found: set COMFYUI_PATH to its folder")
     _install_host(session, host)
     session.install(*BROWSER_TOOLS)
-    names = ("panel", "runs", "speed", "trust", "compare", "first_run", "languages")
+    names = ("panel", "runs", "speed", "trust", "artist", "compare", "first_run", "languages")
     files = [f"tests/e2e/test_browser_{name}.py" for name in names]
     chosen = session.posargs or files
     session.run("pytest", *chosen, env={"COMFYUI_PATH": str(host), "SENCACHE_BROWSER": "1"})
