@@ -1,4 +1,4 @@
-"""What an artist does next: another size, a second sampler, another tab, a linked speed, a node that is gone."""
+"""What an artist does next: another size, a second sampler, another tab, a linked speed, a lost node."""
 
 from __future__ import annotations
 
