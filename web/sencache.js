@@ -4,13 +4,13 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { begin } from "./lib/ask.js";
 import { restoreByName } from "./lib/restore.js";
-import { followPrompts } from "./lib/runs.js";
+import { followPrompts, noteSeconds } from "./lib/runs.js";
 import { learn } from "./lib/texts.js";
 import { watch } from "./lib/watch.js";
 import { addCacheStatsPanel, broke, ended, refused, started, lookAtRuns, tookRuns, tookStep } from "./panels/cache_stats.js";
 import { addCalibratePanel, lookAtCalibrations, tookNews } from "./panels/calibrate.js";
 import { addComparePanel, missedComparison, tookComparison } from "./panels/compare.js";
-import { addModelPatchPanel, failed, lookAtPatches, tookMeasured, tookModel, tookRun } from "./panels/patches.js";
+import { addModelPatchPanel, failed, lookAtPatches, tookMeasured, tookModel } from "./panels/patches.js";
 
 /** @type {Record<string, (node: GraphNode) => void>} */
 const PANELS = {
@@ -24,7 +24,7 @@ const PANELS = {
 /** @type {Record<string, (detail: any) => void>} by the event that the server sends */
 const HEARD = {
   "sencache.run": (detail) => {
-    tookRun(detail);
+    noteSeconds(detail);
     tookStep(detail);
   },
   "sencache.measured": tookMeasured,

@@ -94,6 +94,9 @@ export function* everyPlace(graph = root(), hosts = []) {
   }
 }
 
+/** @type {(place: [GraphNode, GraphNode[]]) => string} the id that the server knows a node by, as for `placeAt` */
+export const idAt = ([node, hosts]) => [...hosts, node].map(({ id }) => id).join(":");
+
 /**
  * Yield the nodes that an output leads to, with the slot that it enters, looking into subgraphs.
  * @param {GraphNode} node

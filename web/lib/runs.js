@@ -3,13 +3,13 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { nodeAt, root } from "./graph.js";
-import { workload } from "./sampling.js";
+import { workload, workloads } from "./sampling.js";
 import { remember, stored } from "./storage.js";
 
 const SECONDS = "sencache.seconds"; // in the browser's storage
 const MOST_OWNED = 200;
 
-/** @type {Map<string, unknown>} the open workflow by prompt: two copies have the same id */
+/** @type {Map<string, {from: unknown, works: Record<string, string>}>} where prompts were queued, and their work */
 const owners = new Map();
 
 /** @returns {unknown} the workflow that is shown, null where the frontend does not tell */
@@ -22,10 +22,10 @@ const shown = () => app.extensionManager?.workflow?.activeWorkflow ?? null;
 export function followPrompts(onRefused) {
   const queue = api.queuePrompt;
   api.queuePrompt = async function (/** @type {any[]} */ ...given) {
-    const from = shown();
+    const owner = { from: shown(), works: workloads() };
     try {
       const answer = await queue.apply(this, given);
-      if (answer?.prompt_id) owners.set(answer.prompt_id, from);
+      if (answer?.prompt_id) owners.set(answer.prompt_id, owner);
       if (owners.size > MOST_OWNED) owners.delete(String(owners.keys().next().value));
       return answer;
     } catch (error) {
@@ -41,16 +41,15 @@ export function followPrompts(onRefused) {
  */
 export function isShown({ workflow, prompt }) {
   const owner = owners.get(prompt ?? "");
-  if (owner !== undefined && owner !== shown()) return false;
+  if (owner && owner.from !== shown()) return false;
   return !workflow || workflow === String(root().id);
 }
 
-/**
- * Remember what a computed step took.
- * @param {GraphNode} sampler
- * @param {number} seconds
- */
-export const noteSeconds = (sampler, seconds) => remember(SECONDS, workload(sampler), seconds);
+/** @param {Wire.RunEvent} news of a run: remember what a computed step took, of the work that was queued */
+export function noteSeconds({ prompt, node, summary }) {
+  const work = (owners.get(prompt ?? "")?.works ?? workloads())[node?.split(".")[0] ?? ""];
+  if (work && summary?.complete && summary.seconds_computed != null) remember(SECONDS, work, summary.seconds_computed);
+}
 
 /** @type {(sampler: GraphNode | undefined) => number | undefined} what a computed step takes, if it is known */
 export const secondsOf = (sampler) => (sampler ? stored(SECONDS)[workload(sampler)] : undefined);

@@ -1,6 +1,6 @@
 // What the graph says of the sampling after a Model Patch, and of the tables that its model may have.
 
-import { alongModel, beforeModel, isOff, origin, originOf, valueOf } from "./graph.js";
+import { alongModel, beforeModel, everyPlace, idAt, isOff, origin, originOf, valueOf, within } from "./graph.js";
 
 export const AUTOMATIC = "automatic";
 const FRACTIONS = ["cfg", "denoise", "shift"]; // what else is told is a whole number or a name
@@ -73,6 +73,12 @@ export function workload(sampler) {
   ]);
   const cfg = valueOf(guider, "cfg");
   return JSON.stringify([loaders, sizesBehind(sampler), cfg === undefined ? guider.comfyClass : cfg !== 1]);
+}
+
+/** @returns {Record<string, string>} the workloads of all samplers as they are set now, by the server's ids */
+export function workloads() {
+  const samplers = [...everyPlace()].filter(([node]) => isSampler(node));
+  return Object.fromEntries(samplers.map((place) => [idAt(place), within(place[1], () => workload(place[0]))]));
 }
 
 /**

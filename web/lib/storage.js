@@ -7,7 +7,7 @@ const read = new Map();
 
 /**
  * @param {string} name
- * @returns {Record<string, any>} not to be changed; empty where nothing, or nothing of ours, is there
+ * @returns {Record<string, any>} not to be changed; empty where nothing of ours is there
  */
 export function stored(name) {
   try {

@@ -1,4 +1,4 @@
-// Asks the server what a Model Patch's next run will do: after every change, and again from time to time.
+// Asks the server what a Model Patch's next run will do: after every change, and from time to time.
 
 import { ask } from "../lib/ask.js";
 import { valueOf, within } from "../lib/graph.js";

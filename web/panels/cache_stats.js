@@ -160,7 +160,7 @@ class CacheStatsPanel {
   }
 }
 
-/** @param {any} event of the host's: a node was executed, in whichever workflow */
+/** @param {any} event of the host's: a node was executed */
 export function tookRuns(event) {
   tookPast(event);
   for (const panel of shownPanels()) panel.history.show();

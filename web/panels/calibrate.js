@@ -40,7 +40,7 @@ const begun = new Map();
 const keyOf = (node) => `${root().id}/${node.graph?.id}/${node.id}`;
 
 /**
- * Take note of the settings that a calibration began with; they count as measured once it has finished.
+ * Note the settings that a calibration began with; they count as measured once it has finished.
  * @param {GraphNode} node
  * @param {Wire.CalibrationEvent} told_
  */
@@ -83,7 +83,7 @@ class CalibratePanel {
     this.look();
   }
 
-  /** Show what is known of this node's last calibration, and ask for what this page has not heard. */
+  /** Show this node's last calibration, and ask for what this page has not heard. */
   async recall() {
     if (!heldOf(news, this.node)) {
       const answer = await ask("news", { workflow: String(root().id), client: String(api.clientId) });

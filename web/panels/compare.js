@@ -1,4 +1,4 @@
-// The panel under SenCache Compare: two videos in step, side by side or under a wipe, and their difference.
+// The panel under SenCache Compare: two videos in step, and their difference.
 
 import { api } from "../../../scripts/api.js";
 import { everyNode } from "../lib/graph.js";

@@ -4,7 +4,7 @@ import { app } from "../../../scripts/app.js";
 import { text } from "../lib/texts.js";
 import { make, modern, show } from "../lib/view.js";
 
-/** @returns {boolean} whether ComfyUI shows the workflow as an app: its chosen inputs, and no node */
+/** @returns {boolean} whether the workflow is shown as an app, without its nodes */
 function isApp() {
   const workflow = app.extensionManager?.workflow?.activeWorkflow;
   return (workflow?.activeMode ?? workflow?.initialMode) === "app";
@@ -13,8 +13,8 @@ function isApp() {
 /**
  * Fold a node's advanced widgets.
  * @param {GraphNode} node
- * @returns {{toggle: HTMLElement, follow: () => void}} the button that unfolds them, and what keeps up with the
- *   rendering and with what another node was connected to
+ * @returns {{toggle: HTMLElement, follow: () => void}} the button that unfolds them, and what keeps up with
+ *   the rendering and the links
  */
 export function foldAdvanced(node) {
   const folded = (node.widgets ?? []).filter((widget) => widget.options?.advanced);

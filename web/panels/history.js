@@ -1,6 +1,6 @@
 // The last runs of a workflow, and the way back to each of them.
 
-import { capture, everyPlace, placeAt, root, setValues, within } from "../lib/graph.js";
+import { capture, everyPlace, idAt, placeAt, root, setValues, within } from "../lib/graph.js";
 import { isShown } from "../lib/runs.js";
 import { duration, text, visible } from "../lib/texts.js";
 import { remember, stored } from "../lib/storage.js";
@@ -28,8 +28,7 @@ export class History {
   /** @returns {Past[]} the runs of this workflow's node, the newest first; in a subgraph, of all its copies */
   get runs() {
     const places = [...everyPlace()].filter(([node]) => node === this.node);
-    const ids = places.map(([node, hosts]) => [...hosts, node].map(({ id }) => id).join(":"));
-    const found = ids.flatMap((id) => pastOf(root().id, id));
+    const found = places.flatMap((place) => pastOf(root().id, idAt(place)));
     return found.sort((one, other) => other.at - one.at).slice(0, MOST_RUNS);
   }
 

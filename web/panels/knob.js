@@ -1,4 +1,4 @@
-// The speed of a Model Patch: a slider painted with what each speed looks like, and the speeds to choose from.
+// The speed of a Model Patch: a painted slider, and the speeds to choose from.
 
 import { looksClass, text, visible } from "../lib/texts.js";
 import { make, show } from "../lib/view.js";

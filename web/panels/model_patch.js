@@ -74,7 +74,7 @@ export class ModelPatchPanel {
     });
   }
 
-  /** @type {(name: string) => any} one of the node's widgets, or what stands for it on the subgraph's node */
+  /** @type {(name: string) => any} a widget's value, or what stands for it on the subgraph's node */
   value = (name) => within(this.hosts, () => valueOf(this.node, name));
 
   /** @type {() => number} the speed that is asked for; 0 where the allowed error decides */
@@ -99,7 +99,7 @@ export class ModelPatchPanel {
   };
 
   /**
-   * Ask for a speed. What keeps every step computed gives way: who moves the slider wants to be faster.
+   * Ask for a speed. What keeps every step computed gives way.
    * @param {number} speed
    * @param {boolean} letGo
    */

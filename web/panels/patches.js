@@ -1,7 +1,7 @@
 // All Model Patch panels of the page: where they stand, and the news that concern them.
 
 import { alongModel, everyNode, everyPlace, nodeAt, placeAt, within } from "../lib/graph.js";
-import { isShown, noteSeconds } from "../lib/runs.js";
+import { isShown } from "../lib/runs.js";
 import { noteModel } from "./asker.js";
 import { ModelPatchPanel } from "./model_patch.js";
 
@@ -16,7 +16,7 @@ export function addModelPatchPanel(node) {
   panels.set(node, [new ModelPatchPanel(node)]);
 }
 
-/** Show the speed of a Model Patch in a subgraph on the subgraph's node too, and on those around that. */
+/** Show the speed of a Model Patch in a subgraph on the subgraph's node too. */
 function addOuterPanels() {
   for (const [node, hosts] of everyPlace()) {
     for (const host of node.comfyClass === PATCH ? hosts : []) {
@@ -54,15 +54,6 @@ export function tookModel(news) {
     panel.failure = "";
     panel.changed();
   }
-}
-
-/** @param {Wire.RunEvent} news */
-export function tookRun(news) {
-  const [sampler, hosts] = isShown(news) ? placeAt(news.node ?? "") : [null, []];
-  const each = news.summary?.complete ? news.summary.seconds_computed : null;
-  if (!sampler || each == null) return;
-  within(hosts, () => noteSeconds(sampler, each));
-  for (const [node, panel] of everyPanel()) if ([...alongModel(node)].includes(sampler)) panel.show();
 }
 
 /** @param {{prompt_id: string, node_id: string, exception_message?: string}} error of the host's */
