@@ -1,4 +1,4 @@
-// Puts the panels under the pack's nodes and hands them the server's news.
+// Puts the panels under the nodes, and hands them news.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
