@@ -18,6 +18,7 @@ from host_inputs import conditioning, empty_latent, patch_inputs
 
 ray = pytest.importorskip("ray", reason="the package ray is not installed")
 DISTRIBUTED = Path(__file__).resolve().parent.parent / "distributed"
+sys.path.insert(0, str(DISTRIBUTED))
 RANKS = 2
 
 
@@ -36,7 +37,6 @@ def cluster():
 @pytest.fixture(scope="module")
 def actors(host, cluster, tmp_path_factory):
     """Two workers in one group, as raylight hands them from node to node."""
-    sys.path.insert(0, str(DISTRIBUTED))
     from ray_worker import Worker
 
     folder = tmp_path_factory.mktemp("workers")
@@ -149,6 +149,18 @@ def test_the_nodes_are_there_only_with_raylight(host, tmp_path, monkeypatch):
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     assert ray_nodes.is_installed()
+
+
+def test_the_run_that_waits_for_two_cards_asks_the_node_what_it_takes(host):
+    from argparse import Namespace
+
+    from raylight_run import workflow
+    from sencache.nodes.ray.nodes import SenCacheModelPatchRay
+
+    asked = Namespace(model="x", encoder="y", steps=20, fsdp=False)
+    given = workflow(asked, {})["patch"]["inputs"]
+    known = {one.id for one in SenCacheModelPatchRay.GET_SCHEMA().inputs}
+    assert set(given) == known - {"sensitivity"}
 
 
 BARE = """
