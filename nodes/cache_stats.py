@@ -21,6 +21,15 @@ from .panel.shown import as_shown
 from .panel.wire import NoteTold, RunAbout
 
 
+def outputs() -> list[Any]:
+    """Return what both nodes of this kind give."""
+    return [
+        io.Latent.Output(display_name="LATENT", tooltip="The sampler's result, unchanged."),
+        io.Image.Output(display_name="IMAGE", tooltip="One cell per evaluation, and its predicted change."),
+        io.String.Output(display_name="STRING", tooltip="The same in words."),
+    ]
+
+
 class SenCacheStats(io.ComfyNode):
     """Shows the record of a patched model's sampling run."""
 
@@ -39,13 +48,7 @@ class SenCacheStats(io.ComfyNode):
                     "samples", tooltip="The sampler's result; it tells this node to wait for the sampler."
                 ),
             ],
-            outputs=[
-                io.Latent.Output(display_name="LATENT", tooltip="The sampler's result, unchanged."),
-                io.Image.Output(
-                    display_name="IMAGE", tooltip="One cell per evaluation, and its predicted change."
-                ),
-                io.String.Output(display_name="STRING", tooltip="The same in words."),
-            ],
+            outputs=outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             is_output_node=True,
             not_idempotent=True,

@@ -13,6 +13,7 @@ from comfy_execution.utils import get_executing_context
 from PIL import Image
 
 from ...calibration.table import SensitivityTable, TableError
+from ..cache_stats import outputs
 from ..host.api import aliases, as_image
 from ..host.queued_graph import settings_before
 from ..panel.live import Listener
@@ -128,13 +129,7 @@ class SenCacheStatsRay(io.ComfyNode):
                 RayActors.Input("ray_actors", tooltip="The workers, from the Ray sampler."),
                 io.Latent.Input("samples", tooltip="The sampler's result; this node waits for it."),
             ],
-            outputs=[
-                io.Latent.Output(display_name="LATENT", tooltip="The sampler's result, unchanged."),
-                io.Image.Output(
-                    display_name="IMAGE", tooltip="One cell per evaluation, and its predicted change."
-                ),
-                io.String.Output(display_name="STRING", tooltip="The same in words."),
-            ],
+            outputs=outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             is_output_node=True,
             not_idempotent=True,

@@ -33,6 +33,14 @@ from ..tables.files import EXTENSION, FOLDER, RESEARCH
 from ..tables.own import Identity
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What a rank has measured, by whether guided, and whether it is just looking for that."""
+
+    tables: dict[bool, tuple[str, SensitivityTable]] = field(default_factory=dict)
+    saved: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class OfRanks(Automatic):
     """The model's own table, as the first rank knows the model; it writes what all of them measure.
@@ -40,30 +48,39 @@ class OfRanks(Automatic):
     The others keep what they measured: on another machine they may never see its file.
     """
 
-    kept: dict[bool, tuple[str, SensitivityTable]] = field(default_factory=dict)
+    kept: _Kept = field(default_factory=_Kept)
 
     def identity(self, model: Any) -> Identity:
-        """Return the first rank's: of weights that are spread over cards, each has its own part."""
+        """Return the first rank's: of weights that are spread over cards, each has its own part.
+
+        It is asked for where a model is patched and where a run begins, which every rank does. At a run's end
+        nobody asks: there one rank may have something to save that another could not measure.
+        """
         mine, ranks = own_identity(model), Ranks.find()
-        return mine if ranks is None else ranks.from_first(mine)
+        if ranks is None or self.kept.saved:
+            self.kept.saved = False
+            return mine
+        return ranks.from_first(mine)
 
     def of_model(
         self, model: Any, guided: bool | None = None, timesteps: tuple[float, ...] = ()
     ) -> Choice | None:
         """Look the model's table up, else return what this rank has measured of it."""
         found = Automatic.of_model(self, model, guided, timesteps)
-        held = self.kept.get(bool(guided)) if found is None else None
+        held = self.kept.tables.get(bool(guided)) if found is None else None
         return found if held is None else Choice(held[1], held[0], FILE)
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; raises OSError and TableError where the first rank can't write it."""
         ranks = Ranks.find()
         if ranks is None or ranks.first:
-            return own.save(table)
-        name, held = self.kept.get(table.guided, ("measured here", None))
-        whole = table if held is None else joined(held, table)
-        self.kept[table.guided] = (name, whole)
-        return name, whole
+            found = own.save(table)
+        else:
+            name, held = self.kept.tables.get(table.guided, ("measured here", None))
+            found = name, table if held is None else joined(held, table)
+            self.kept.tables[table.guided] = found
+        self.kept.saved = True
+        return found
 
 
 def patch(

@@ -114,6 +114,21 @@ def test_the_first_run_is_measured_by_every_worker_and_saved_by_one(loaded, unkn
     assert len(second) == 1 and told["nfe"] == 6 and told["table"].endswith(table.name)
 
 
+@pytest.mark.parametrize("failing", range(RANKS))
+def test_a_worker_that_can_not_measure_makes_no_other_wait_for_it(loaded, unknown, failing):
+    ray_patch(loaded, speed_up=2.0)
+    worker = loaded["workers"][failing]
+    ray.get(worker.measures.remote(False))
+    try:
+        assert len(sampled(loaded)[0]) == 1
+    finally:
+        ray.get(worker.measures.remote(True))
+    assert len(list(unknown.glob("*.safetensors"))) == (failing != 0)  # the first one writes
+    for seed in (2, 3):
+        assert len(sampled(loaded, seed=seed)[0]) == 1
+    assert stats(loaded).ui["sencache"][0]["nfe"] == 6
+
+
 def test_what_is_wrong_is_told_in_one_sentence_of_the_node(loaded, unknown):
     with pytest.raises(ValueError, match=r"^SenCache Model Patch \(Ray\): .*epsilon"):
         ray_patch(loaded, epsilon=-1.0)
