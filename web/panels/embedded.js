@@ -19,7 +19,7 @@ export class EmbeddedTable {
     this.shown = "";
     const widget = node.widgets?.find((one) => one.name === "embedded_table");
     if (!widget) return;
-    // Nobody edits it; the buttons stand for it. Each rendering looks for this at another place.
+    // Nobody edits it; the buttons stand for it. Each rendering looks at another place.
     widget.hidden = true;
     widget.options = Object.assign(widget.options ?? {}, { hidden: true, hideInPanel: true, canvasOnly: true });
   }

@@ -41,6 +41,7 @@ async function takeOne(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const answer = await ask("take", { data: btoa([...bytes].map((one) => String.fromCharCode(one)).join("")) });
   if (!answer?.name) return refusal(answer);
-  const became = answer.there ? "taken_there" : answer.merged ? "taken_merged" : "taken_new";
-  return text(became, { name: answer.name, n: answer.samples });
+  const { name, samples: n, there, merged } = answer;
+  if (there) return text("taken_there", { name });
+  return text(merged ? "taken_merged" : "taken_new", { name, n });
 }
