@@ -1,4 +1,4 @@
-// The panel under Cache Stats: a strip per sampler that fills while it samples, then what was saved.
+// The panel under Cache Stats: a strip per sampler that fills, then what was saved.
 
 import { api } from "../../../scripts/api.js";
 import { ask } from "../lib/ask.js";

@@ -1,4 +1,4 @@
-// The panel under SenCache Calibrate: its cost, how far it is, the curves so far, the table put to use.
+// The panel under SenCache Calibrate: cost, progress, curves so far, the table put to use.
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
