@@ -36,6 +36,10 @@ class Chosen:
         notes = _of_weights(table, lambda: weights_digest(model))
         return replace(self.choice, notes=(*self.choice.notes, *notes))
 
+    def next_of(self, guider: Any, timesteps: Sequence[float], saved: Any) -> Choice:
+        """Return it: nothing changes it."""
+        return self.choice
+
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Never asked for: nothing is measured."""
         raise TableError("nothing is measured where a table was chosen")
@@ -53,13 +57,19 @@ class Automatic:
         """Look the table up by the weights that the run samples with."""
         return self.of_model(guider.model_patcher, is_guided(guider), tuple(timesteps))
 
+    def next_of(
+        self, guider: Any, timesteps: Sequence[float], saved: tuple[str, SensitivityTable]
+    ) -> Choice | None:
+        """Look it up again: what was saved may not be what is found."""
+        return self.find(guider, timesteps)
+
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; raises OSError and TableError."""
         return own.save(table)
 
-    def identity(self, model: Any) -> Identity:
-        """Return what a model's tables are looked up by."""
-        return own_identity(model)
+    def known(self, model: Any) -> Choice | None:
+        """Look a model's table up before any run; raises TableError as `of_model` does."""
+        return self.of_model(model)
 
     def of_model(
         self, model: Any, guided: bool | None = None, timesteps: tuple[float, ...] = ()
@@ -67,7 +77,7 @@ class Automatic:
         """Look a model's table up; raises TableError where there is none and none can be measured."""
         needs = self.config.reuses and self.config.rule != PLAN
         measures = self.measures and not needs
-        identity = self.identity(model)
+        identity = own_identity(model)
         wanted = Wanted(identity, guided, timesteps, needs, measures)
         found = automatic_choice(wanted)
         if self.workflow is not None:

@@ -78,10 +78,12 @@ def patched(
     automatic: Automatic,
     audience: Audience,
     connected: SensitivityTable | None = None,
+    together: bool = True,
 ) -> Any:
     """Return a patched clone of a ModelPatcher; raises ValueError in one sentence of the `node`.
 
     `automatic` finds the model's own table, where the order names none; a `connected` table wins over both.
+    The ranks of a process group sample `together`, or each for itself.
     """
     refuse_other_accelerator(node, model.model_options, model.wrappers)
     try:
@@ -94,7 +96,7 @@ def patched(
     if chosen is not None and not order.any_model:
         _refuse_another_model(node, model, chosen)
     notes = () if chosen is None else tuple(_notes(chosen.table, order.config.rule))
-    return Patch(order.config, source, notes, audience=audience).apply(model)
+    return Patch(order.config, source, notes, audience=audience, together=together).apply(model)
 
 
 def _source(
@@ -115,7 +117,7 @@ def _source(
         return _chosen(brought)
     if order.table != AUTOMATIC:
         return _chosen(file_choice(order.table))
-    return automatic, automatic.of_model(model)
+    return automatic, automatic.known(model)
 
 
 def _chosen(choice: Choice) -> tuple[TableSource, Choice]:

@@ -94,9 +94,9 @@ class FirstRun:
         function = getattr(self.sampler, "sampler_function", None)
         name = getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
         measured = self.measuring.table(guidance_scale(self.guider), steps, name)
-        self.source.save(measured)
+        saved = self.source.save(measured)
         times = self.measuring.model_sampling.timestep(self.sigmas[:-1]).float().tolist()
-        found = self.source.find(self.guider, times)  # what the next run will: nothing else may be promised
+        found = self.source.next_of(self.guider, times, saved)  # nothing else may be promised
         if found is None:
             raise TableError("the next run would not find it")
         run = expected(self.config, found.table, self.guider, self.sampler, self.sigmas)

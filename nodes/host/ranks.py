@@ -34,11 +34,11 @@ class Ranks:
         torch.distributed.broadcast_object_list(held, src=0)
         return held[0]
 
-    def all_reuse(self, reuse: bool, device: torch.device) -> bool:
-        """Tell whether every rank can reuse; each has to ask at the same call.
+    def all_agree(self, agrees: bool, device: torch.device) -> bool:
+        """Tell whether every rank agrees, to begin a run or to reuse; each has to ask at the same place.
 
-        `device` is the latent's: NCCL reduces on cards alone.
+        `device` is the model's: NCCL reduces on GPUs alone.
         """
-        agreed = torch.tensor(int(reuse), dtype=torch.int32, device=device)
+        agreed = torch.tensor(int(agrees), dtype=torch.int32, device=device)
         torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MIN)
         return bool(agreed.item())

@@ -281,7 +281,9 @@ def _tried(function: Any, options: dict[str, Any], trial: _Trial) -> SamplerResp
         again, moves = trial.noise(function, options)
         told = np.allclose(again, evaluations) if len(again) == len(evaluations) else False
         gain = _gain(held, trial) if once_a_step else 1.0
-        return SamplerResponse(tuple(evaluations), gain or 1.0, moves) if told else UNKNOWN
+        if not told:
+            return SamplerResponse(told=False, adaptive=len(again) != len(evaluations))
+        return SamplerResponse(tuple(evaluations), gain or 1.0, moves)
     if not once_a_step:
         again, _ = trial.noise(function, options)  # an adaptive sampler takes other steps there
         told = np.allclose(again, evaluations) if len(again) == len(evaluations) else False

@@ -34,6 +34,11 @@ class TableSource(Protocol):
         Raises TableError where there is none and none can be measured.
         """
 
+    def next_of(
+        self, guider: Any, timesteps: Sequence[float], saved: tuple[str, SensitivityTable]
+    ) -> Found | None:
+        """Return what the next such run will find, now that this one has `saved` its name and table."""
+
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
         """Keep what a run has measured; return its name, and all that is known now.
 

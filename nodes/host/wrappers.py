@@ -70,7 +70,7 @@ class _HostRun:
         """
         run = self.run
         own = run.decision.reuse and run.can_serve(branches)
-        if self.ranks is not None and not self.ranks.all_reuse(own, device) and own:
+        if self.ranks is not None and not self.ranks.all_agree(own, device) and own:
             run.compute_instead(Reason.OTHER_RANK)
             return False
         if not own:
@@ -87,6 +87,7 @@ class Patch:
     notes: tuple[Note, ...] = ()
     sink: RecordSink = field(default_factory=RecordSink)
     audience: Audience = field(default_factory=Nobody)
+    together: bool = True  # with the other ranks of a process group, where there is one
 
     def apply(self, model: Any) -> Any:
         """Return a clone of a ModelPatcher with this patch in place of any earlier one."""
@@ -113,11 +114,15 @@ class Patch:
         """Give the run its state, and take it away again however the run ends."""
         guider = executor.class_obj
         refuse_other_accelerator(NODE, guider.model_options)
-        ranks = Ranks.find() if self.config.reuses else None
+        ranks = Ranks.find() if self.config.reuses and self.together else None
         try:
             prepared, table_name = prepare(self.config, self.source, guider, sampler, sigmas, ranks)
         except (TableError, ValueError) as error:
+            if ranks is not None:
+                ranks.all_agree(False, guider.model_patcher.load_device)
             raise ValueError(refusal(NODE, error)) from None
+        if ranks is not None and not ranks.all_agree(True, guider.model_patcher.load_device):
+            raise ValueError(f"{NODE}: another rank can't begin this run; its own message says why.")
         run = SamplingRun(prepared.policy, self.config.cache_device, prepared.axis)
         about = (self.config, self.source, self.audience, prepared)
         first_run = FirstRun.begin(*about, guider, sampler, sigmas, noise, _mask(args, kwargs))

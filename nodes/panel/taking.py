@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -24,27 +24,32 @@ from .live import tell_measured
 from .wire import TakenTold, TakeQuestion
 
 MAX_BODY = MAX_FILE_BYTES * 4 // 3 + 64 * 1024  # of a question: a file as text
-_ALIKE = ("fingerprint", "weights", "loras", "cfg", "source", "sensitivities")
-SEEDS = "merged_seeds"
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+# What may differ where tables join: other prompts and seeds are what more samples are for.
+_OWN = {"name", "seed", "conditioning", "file", "measured_samples"}
 
 
 def take(question: TakeQuestion) -> TakenTold:
     """Take in a table file.
 
-    A calibration joins one of the same model and settings that only another seed tells apart, and what a run
-    has measured joins what others have; anything else is kept under its own name. Raises TableError for a
+    A calibration joins one of the same model and settings, whatever its prompt and seed, and what a run has
+    measured joins what others have; anything else is kept under its own name. Raises TableError for a
     file that can't be used, and OSError where the disk refuses.
     """
     table = _read(question.data)
-    if is_recorded(table):
-        if not ({"fingerprint", "weights"} <= table.metadata.keys() and own.usable(table)):
-            raise NotedTableError(Note("taken_unusable", {"why": "it names no model, or holds no whole run"}))
-        name, whole = own.save(table)
-        taken = TakenTold(name=Path(name).name, samples=whole.num_samples, merged=True, there=False)
-    else:
-        taken = _calibrated(table)
+    taken = _of_run(table) if is_recorded(table) else _calibrated(table)
     tell_measured(taken.name)
     return taken
+
+
+def _of_run(table: SensitivityTable) -> TakenTold:
+    digests = [table.metadata.get(key, "") for key in ("fingerprint", "weights")]
+    if not (all(map(_DIGEST.fullmatch, digests)) and own.usable(table)):
+        raise NotedTableError(Note("taken_unusable", {"why": "it names no model, or holds no whole run"}))
+    names, before = set(table_files.names()), table_files.stamp()
+    name, whole = own.save(table)
+    there = table_files.stamp() == before
+    return TakenTold(name=Path(name).name, samples=whole.num_samples, merged=name in names, there=there)
 
 
 def _read(text: str) -> SensitivityTable:
@@ -59,9 +64,7 @@ def _calibrated(table: SensitivityTable) -> TakenTold:
     for target, held in _alike(table):
         if _shares_samples(held, table):
             return TakenTold(name=target.name, samples=held.num_samples, merged=True, there=True)
-        whole = merge(held, table)
-        seeds = ", ".join(one.metadata.get(SEEDS, one.metadata.get("seed", "?")) for one in (held, table))
-        whole = rounded(replace(whole, metadata={**whole.metadata, SEEDS: seeds}))
+        whole = rounded(merge(held, table))
         tables.save(whole, target.path)
         return TakenTold(name=target.name, samples=whole.num_samples, merged=True, there=False)
     target = table_files.save_target(table.metadata.get("name", "table of another machine"))
@@ -82,11 +85,15 @@ def _alike(table: SensitivityTable) -> Iterator[tuple[table_files.SaveTarget, Se
         if (path := table_files.path_of(name)).parent == folder and not is_recorded(held)
     ]
     for path, held in sorted(there, key=lambda one: one[0].name != table.metadata.get("name")):
-        same = all(held.metadata.get(key) == table.metadata.get(key) for key in _ALIKE)
+        same = _settings(held) == _settings(table)
         knots = torch.equal(held.timestep, table.timestep) and torch.equal(held.sigma, table.sigma)
         modes = held.modes is not None and table.modes is not None
         if same and knots and modes and held.rows.keys() == table.rows.keys():
             yield table_files.save_target(path.name), held
+
+
+def _settings(table: SensitivityTable) -> dict[str, str]:
+    return {key: value for key, value in table.metadata.items() if key not in _OWN}
 
 
 def _shares_samples(held: SensitivityTable, table: SensitivityTable) -> bool:

@@ -19,4 +19,5 @@ if NAME not in sys.modules:
 
 _worker = importlib.import_module(f"{NAME}.nodes.ray.worker")
 patch = _worker.patch
+unpatch = _worker.unpatch
 report = _worker.report

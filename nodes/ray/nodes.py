@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from comfy_api.latest import io
 from comfy_execution.utils import get_executing_context
 from PIL import Image
 
+from ...calibration import table as tables
 from ...calibration.table import SensitivityTable, TableError
 from ..cache_stats import outputs
 from ..host.api import aliases, as_image
@@ -23,8 +26,7 @@ from ..patching import Order
 from ..refusals import refusal
 from ..tables import files as table_files
 from ..tables.choice import AUTOMATIC, file_choice
-from ..tables.embedded import to_text
-from .sent import Sent
+from .sent import BOOTSTRAP, Sent
 
 NODE = "SenCache Model Patch (Ray)"
 STATS_NODE = "Cache Stats (Ray)"
@@ -37,7 +39,8 @@ def is_installed() -> bool:
     if importlib.util.find_spec("ray") is None:
         return False
     folders = [Path(folder) for folder in folder_paths.get_folder_paths("custom_nodes")]
-    return any(any(folder.glob("*/src/raylight/__init__.py")) for folder in folders)
+    found = [path for folder in folders for path in folder.glob("*/src/raylight/__init__.py")]
+    return any(not path.parents[2].name.endswith(".disabled") for path in found)
 
 
 class SenCacheModelPatchRay(io.ComfyNode):
@@ -51,7 +54,7 @@ class SenCacheModelPatchRay(io.ComfyNode):
             node_id="SenCacheModelPatchRay",
             display_name=NODE,
             category="advanced/sencache",
-            description="SenCache Model Patch for raylight: makes sampling on several cards faster. Put it "
+            description="SenCache Model Patch for raylight: makes sampling on several GPUs faster. Put it "
             "between the Ray model loader (and its LoRAs) and the Ray sampler, and queue twice: the first "
             "run of a model measures it. The workers keep their model, so to go back to plain sampling "
             "choose 'final (exact)' here; removing the node is not enough.",
@@ -73,13 +76,16 @@ class SenCacheModelPatchRay(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, table: str = AUTOMATIC, **kwargs: Any) -> str:
-        """Run again when the chosen table file was replaced; 'automatic' is looked up in every run."""
-        if "sensitivity" in kwargs or table in (None, AUTOMATIC):
+        """Run again when the chosen table file was replaced, or where 'automatic' may find another one.
+
+        The sampler after it then runs again too, as it must where the first run has measured.
+        """
+        if "sensitivity" in kwargs or table is None or kwargs.get("exact"):
             return ""
         try:
-            return table_files.stamp([str(table)])
+            return table_files.stamp(None if table == AUTOMATIC else [str(table)])
         except (TableError, OSError) as error:
-            return str(error)
+            return hashlib.sha256(str(error).encode("utf-8", "surrogatepass")).hexdigest()
 
     @classmethod
     def validate_inputs(cls, table: str | None = AUTOMATIC) -> bool:
@@ -95,21 +101,19 @@ class SenCacheModelPatchRay(io.ComfyNode):
         **inputs: Any,
     ) -> io.NodeOutput:
         """Check the settings, and patch in every worker; raises ValueError in one sentence."""
-        order = Order.of(NODE, exact=exact, **inputs)
+        order, workers = Order.of(NODE, exact=exact, **inputs), _workers(NODE, ray_actors)
         try:
-            connected = _table_text(order, sensitivity)
+            connected = _table_bytes(order, sensitivity)
         except (TableError, ValueError) as error:
             raise ValueError(refusal(NODE, error)) from None
         plain = dataclasses.asdict(dataclasses.replace(order, table=AUTOMATIC))
         folders = folder_paths.get_folder_paths(table_files.FOLDER)
-        values = (NODE, plain, folders, connected)
-        _answers(
-            [
-                worker.model_function_runner.remote(Sent("patch"), *values)
-                for worker in _workers(NODE, ray_actors)
-            ],
-            NODE,
-        )
+        values = (NODE, plain, folders, connected, _sample_together(workers[0]))
+        try:
+            _answers([one.model_function_runner.remote(Sent("patch"), *values) for one in workers], NODE)
+        except ValueError:
+            _take_off(workers)  # one without the patch would keep the others waiting
+            raise
         return io.NodeOutput(ray_actors)
 
 
@@ -124,7 +128,7 @@ class SenCacheStatsRay(io.ComfyNode):
             display_name=STATS_NODE,
             category="advanced/sencache",
             description="Cache Stats for raylight: shows which steps of the last run were computed and which "
-            "reused, on the first card; the others did the same.",
+            "reused, on the first GPU.",
             inputs=[
                 RayActors.Input("ray_actors", tooltip="The workers, from the Ray sampler."),
                 io.Latent.Input("samples", tooltip="The sampler's result; this node waits for it."),
@@ -160,14 +164,32 @@ class SenCacheStatsRay(io.ComfyNode):
         return io.NodeOutput(samples, as_image(Image.fromarray(image)), text, ui=shown)
 
 
-def _table_text(order: Order, sensitivity: SensitivityTable | None) -> str | None:
+def _table_bytes(order: Order, sensitivity: SensitivityTable | None) -> bytes | None:
     """Return the table as the workers get it, None where they look for the model's own."""
     if not order.config.reuses or sensitivity is None and order.table == AUTOMATIC:
         return None
     if sensitivity is not None:
-        return to_text(sensitivity)
+        return tables.to_bytes(sensitivity)
     choice = file_choice(order.table)
-    return to_text(choice.table, choice.name)
+    named = {**choice.table.metadata, "name": choice.name}
+    return tables.to_bytes(dataclasses.replace(choice.table, metadata=named))
+
+
+def _sample_together(worker: Any) -> bool:
+    """Tell whether raylight's workers share a video, or its weights: else each samples one of its own."""
+    import ray
+
+    parallel = ray.get(worker.get_parallel_dict.remote())
+    return bool(parallel.get("is_xdit") or parallel.get("is_fsdp") or parallel.get("pipefusion_enabled"))
+
+
+def _take_off(workers: list[Any]) -> None:
+    """Take the patch off every worker that can still do so."""
+    import ray
+
+    for one in [worker.model_function_runner.remote(Sent("unpatch")) for worker in workers]:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(one)
 
 
 def _workers(node: str, ray_actors: Any) -> list[Any]:
@@ -179,17 +201,20 @@ def _workers(node: str, ray_actors: Any) -> list[Any]:
 
 
 def _answers(futures: list[Any], node: str) -> list[Any]:
-    """Wait for what the workers answer; raises ValueError in one sentence where one could not."""
+    """Wait for what all workers answer; raises ValueError in one sentence where one could not."""
     import ray
 
-    try:
-        return list(ray.get(futures))
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, ValueError) and str(cause).startswith("SenCache"):
-            raise ValueError(str(cause)) from None
-        if isinstance(cause, FileNotFoundError):
-            raise ValueError(
-                f"{node}: a worker can't read this pack; on another machine it has to lie at the same path."
-            ) from None
-        raise
+    answers, failed = [], []
+    for future in futures:
+        try:
+            answers.append(ray.get(future))
+        except ray.exceptions.RayTaskError as error:
+            failed.append(error)
+    for error in failed:
+        if isinstance(error.cause, ValueError) and str(error.cause).startswith("SenCache"):
+            raise ValueError(str(error.cause)) from None
+        if isinstance(error.cause, ray.exceptions.RaySystemError) and BOOTSTRAP.name in str(error):
+            where = "it must be installed at the same path on every machine"
+            raise ValueError(f"{node}: a worker can't load this pack; {where}.") from None
+        raise ValueError(f"{node}: a worker has failed: {str(error.cause).splitlines()[0][:200]}.") from error
+    return answers

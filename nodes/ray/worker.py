@@ -7,7 +7,7 @@ the classes here. Every rank does the same at the same time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import folder_paths
@@ -17,10 +17,10 @@ from ...caching.config import SenCacheConfig
 from ...caching.notes import Note
 from ...caching.report import as_text
 from ...caching.sentences import sentence
-from ...calibration.joining import joined
-from ...calibration.table import SensitivityTable
+from ...calibration import table as tables
+from ...calibration.table import SensitivityTable, TableError
 from ...pictures.strip import draw_nothing, draw_runs
-from ..automatic import Automatic, own_identity
+from ..automatic import Automatic
 from ..host.audience import Nobody
 from ..host.ranks import Ranks
 from ..host.wrappers import KEY, without_patch
@@ -28,75 +28,84 @@ from ..panel.shown import as_shown
 from ..patching import Order, patched
 from ..tables import own
 from ..tables.choice import FILE, Choice
-from ..tables.embedded import from_text
 from ..tables.files import EXTENSION, FOLDER, RESEARCH
-from ..tables.own import Identity
-
-
-@dataclass(slots=True)
-class _Kept:
-    """What a rank has measured, by whether guided, and whether it is just looking for that."""
-
-    tables: dict[bool, tuple[str, SensitivityTable]] = field(default_factory=dict)
-    saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OfRanks(Automatic):
-    """The model's own table, as the first rank knows the model; it writes what all of them measure.
+    """The model's own table: the first rank looks it up at a run's beginning, and writes what was measured.
 
-    The others keep what they measured: on another machine they may never see its file.
+    The others take what it has found. They may have other folders, and of weights that are spread over GPUs
+    only the first one's part tells the model.
     """
 
-    kept: _Kept = field(default_factory=_Kept)
+    together: bool = True
 
-    def identity(self, model: Any) -> Identity:
-        """Return the first rank's: of weights that are spread over cards, each has its own part.
+    def known(self, model: Any) -> Choice | None:
+        """Know nothing before a run: the weights may not be loaded yet."""
+        return None
 
-        It is asked for where a model is patched and where a run begins, which every rank does. At a run's end
-        nobody asks: there one rank may have something to save that another could not measure.
-        """
-        mine, ranks = own_identity(model), Ranks.find()
-        if ranks is None or self.kept.saved:
-            self.kept.saved = False
-            return mine
-        return ranks.from_first(mine)
+    def find(self, guider: Any, timesteps: Sequence[float]) -> Choice | None:
+        """Return what the first rank finds; raises TableError on every rank where that one does."""
+        ranks = Ranks.find() if self.together else None
+        if ranks is None:
+            return Automatic.find(self, guider, timesteps)
+        told = ranks.from_first(self._told(guider, timesteps) if ranks.first else None)
+        if isinstance(told, str):
+            raise TableError(told)
+        if told is None:
+            return None
+        name, data, notes = told
+        return Choice(tables.from_bytes(data), name, FILE, tuple(Note(*one) for one in notes))
 
-    def of_model(
-        self, model: Any, guided: bool | None = None, timesteps: tuple[float, ...] = ()
+    def _told(self, guider: Any, timesteps: Sequence[float]) -> Any:
+        """Find the table as it is told to the others: its name, bytes and notes, or why there is none."""
+        try:
+            found = Automatic.find(self, guider, timesteps)
+        except TableError as error:
+            return str(error)
+        if found is None:
+            return None
+        return found.name, tables.to_bytes(found.table), [(one.code, dict(one.values)) for one in found.notes]
+
+    def next_of(
+        self, guider: Any, timesteps: Sequence[float], saved: tuple[str, SensitivityTable]
     ) -> Choice | None:
-        """Look the model's table up, else return what this rank has measured of it."""
-        found = Automatic.of_model(self, model, guided, timesteps)
-        held = self.kept.tables.get(bool(guided)) if found is None else None
-        return found if held is None else Choice(held[1], held[0], FILE)
+        """Return what was saved, without asking: at a run's end another rank may have nothing to save."""
+        return Choice(saved[1], saved[0], FILE)
 
     def save(self, table: SensitivityTable) -> tuple[str, SensitivityTable]:
-        """Keep what a run has measured; raises OSError and TableError where the first rank can't write it."""
-        ranks = Ranks.find()
-        if ranks is None or ranks.first:
-            found = own.save(table)
-        else:
-            name, held = self.kept.tables.get(table.guided, ("measured here", None))
-            found = name, table if held is None else joined(held, table)
-            self.kept.tables[table.guided] = found
-        self.kept.saved = True
-        return found
+        """Let the first rank write what a run has measured; raises OSError and TableError where it can't."""
+        ranks = Ranks.find() if self.together else None
+        return own.save(table) if ranks is None or ranks.first else ("measured by all", table)
 
 
 def patch(
-    model: Any, node: str, order: dict[str, Any], folders: Sequence[str], connected: str | None = None
+    model: Any,
+    node: str,
+    order: dict[str, Any],
+    folders: Sequence[str],
+    connected: bytes | None = None,
+    together: bool = True,
 ) -> Any:
     """Return a patched clone of the worker's ModelPatcher; without a patch where reuse is off.
 
     `order` holds the fields of an `Order` and of its config, `folders` are ComfyUI's table folders, and
-    `connected` is a table as text. Raises ValueError in one sentence of the `node`.
+    `connected` are a table's bytes. The ranks of the worker's process group sample `together`, or each for
+    itself. Raises ValueError in one sentence of the `node`.
     """
     folder_paths.folder_names_and_paths[FOLDER] = (list(folders), {EXTENSION, RESEARCH})
     wanted = Order(**{**order, "config": SenCacheConfig(**order["config"])})
     if not wanted.config.reuses:
-        return without_patch(model)
-    table = None if connected is None else from_text(connected)
-    return patched(node, model, wanted, OfRanks(wanted.config, wanted.measure), Nobody(), table)
+        return unpatch(model)
+    table = None if connected is None else tables.from_bytes(connected)
+    source = OfRanks(wanted.config, wanted.measure, together=together)
+    return patched(node, model, wanted, source, Nobody(), table, together)
+
+
+def unpatch(model: Any) -> Any:
+    """Return a clone of the worker's ModelPatcher without the pack's patch."""
+    return without_patch(model)
 
 
 def report(model: Any) -> dict[str, Any]:

@@ -145,7 +145,8 @@ def _file_name(table: SensitivityTable, number: int = 1) -> str:
     stem = Path(meta.get("file", "")).stem or meta.get("model", "model").split(" (")[0]
     readable = _UNUSUAL.sub("_", stem).strip("_.")[:60] or "model"
     which = "" if number == 1 else f" ({number})"
-    return f"{readable} {meta['weights'][:8]}{'' if table.guided else ' cfg 1'}{which}{EXTENSION}"
+    weights = _UNUSUAL.sub("_", meta["weights"])[:8]
+    return f"{readable} {weights}{'' if table.guided else ' cfg 1'}{which}{EXTENSION}"
 
 
 def _prune(folder: Path, newest: Path) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,6 +42,20 @@ def rounding_otherwise(model: Any) -> Any:
     return clone
 
 
+def unable(model: Any) -> None:
+    """Take this rank's table away: its run can't begin."""
+    import comfy.patcher_extension
+    from sencache.calibration.table import TableError
+
+    def find(*args: Any, **kwargs: Any) -> Any:
+        raise TableError("there is no table here")
+
+    wrapper_type = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
+    (wrapper,) = model.wrappers[wrapper_type]["sencache"]
+    source = SimpleNamespace(find=find, measures=False)
+    model.wrappers[wrapper_type]["sencache"] = [replace(wrapper.__self__, source=source).outer_sample]
+
+
 def run(nodes: Any, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     """Sample as a job says, and return what was decided and where it ended."""
     from host_inputs import conditioning, empty_latent, patch_inputs
@@ -52,6 +67,8 @@ def run(nodes: Any, rank: int, job: dict[str, Any]) -> dict[str, Any]:
     model = split(model) if job.get("split") else model
     model = rounding_otherwise(model) if job.get("another_card") and rank else model
     model = SenCacheModelPatch.execute(model, **patch_inputs(**job["patch"])).args[0]
+    if job.get("unable") == rank:
+        unable(model)
     asked: list[bool] = []
     found = our_ranks.Ranks.find
     reduce = torch.distributed.all_reduce
@@ -106,7 +123,7 @@ def main() -> None:
         except Exception as error:  # the test reads what became of it
             done[job["name"]] = {"error": f"{type(error).__name__}: {error}"}
         (folder / f"{rank}.json").write_text(json.dumps(done))
-        if "error" in done[job["name"]]:
+        if "error" in done[job["name"]] and "unable" not in job:
             break  # whoever left a group's call unanswered has no group any more
 
 

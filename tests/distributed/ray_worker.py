@@ -24,6 +24,7 @@ class Worker:
         torch.set_num_threads(1)
         self.nodes = start_host(Path(base))
         self.model: Any = None
+        self.apart = False
         if ranks > 1:
             patience = timedelta(seconds=60)
             torch.distributed.init_process_group(
@@ -38,6 +39,14 @@ class Worker:
             from split_sequence import split as split_over_ranks
 
             self.model = split_over_ranks(self.model)
+
+    def get_parallel_dict(self) -> dict[str, Any]:
+        """Tell how the workers share the work, as raylight's does."""
+        return {"is_xdit": not self.apart, "is_fsdp": False}
+
+    def sample_apart(self, apart: bool) -> None:
+        """Say from now on that each worker samples a video of its own, or that they share one."""
+        self.apart = apart
 
     def model_function_runner(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Let a function of the model take its place, as raylight's worker does."""

@@ -83,6 +83,8 @@ def together(host, ranks):
         named("undisturbed", RULES["plan"]),
         named("epsilon 0", {**TABLE, "epsilon": 0.0}),
         named("adaptive", RULES["joint"], sampler="dpm_adaptive", own_latents=True),
+        named("refused", {**TABLE, "rule": "joint", "epsilon": 0.2}, unable=1),
+        named("afterwards", RULES["joint"]),
     ]
     return ranks(jobs)
 
@@ -127,7 +129,7 @@ def test_undisturbed_ranks_end_with_the_bits_of_one_process_that_asks_nobody(tog
     assert {rank["undisturbed"]["latent"] for rank in together} == {one["undisturbed"]["latent"]}
     assert one["undisturbed"]["asked"] == 0
     asked = {rank["undisturbed"]["asked"] for rank in together}
-    assert asked == {len(one["undisturbed"]["decisions"])}  # once a call, whatever was decided
+    assert asked == {1 + len(one["undisturbed"]["decisions"])}  # at the beginning, and once a call
 
 
 def test_nothing_is_asked_where_nothing_is_reused(together):
@@ -137,4 +139,10 @@ def test_nothing_is_asked_where_nothing_is_reused(together):
 def test_a_sampler_that_takes_other_steps_on_each_rank_computes_them_all_and_says_why(together):
     for rank in together:
         job = rank["adaptive"]
-        assert set(job["decisions"]) == {"c"} and job["asked"] == 0 and job["notes"] == ["adaptive_ranks"]
+        assert set(job["decisions"]) == {"c"} and job["asked"] == 1 and job["notes"] == ["adaptive_ranks"]
+
+
+def test_a_rank_that_cannot_begin_keeps_no_other_waiting_and_the_next_run_goes_on(together):
+    told = [rank["refused"]["error"] for rank in together]
+    assert "another rank can't begin this run" in told[0] and "no table here" in told[1]
+    assert agree(together, "afterwards") and "r" in together[0]["afterwards"]["decisions"]

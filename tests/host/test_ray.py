@@ -6,6 +6,7 @@ raylight itself needs graphics cards; its two runner methods are all that the no
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ ray = pytest.importorskip("ray", reason="the package ray is not installed")
 DISTRIBUTED = Path(__file__).resolve().parent.parent / "distributed"
 sys.path.insert(0, str(DISTRIBUTED))
 RANKS = 2
+CONDS = (conditioning(2), conditioning(0))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +57,7 @@ def loaded(actors, request):
 
 def sampled(actors, steps=12, seed=1):
     """Let all workers sample; return the hashes of their latents, and whether the models are patched."""
-    conds = (conditioning(2), conditioning(0))
-    asked = [worker.sample.remote(steps, seed, conds, empty_latent()) for worker in actors["workers"]]
+    asked = [worker.sample.remote(steps, seed, CONDS, empty_latent()) for worker in actors["workers"]]
     hashes, patched = zip(*ray.get(asked), strict=True)
     return set(hashes), set(patched)
 
@@ -134,11 +135,42 @@ def test_what_is_wrong_is_told_in_one_sentence_of_the_node(loaded, unknown):
         ray_patch(loaded, epsilon=-1.0)
     with pytest.raises(ValueError, match=r"^SenCache Model Patch \(Ray\): .*gone"):
         ray_patch(loaded, table="gone.safetensors")
-    with pytest.raises(ValueError, match=r"^SenCache Model Patch \(Ray\): .* measure"):
-        ray_patch(loaded, measure=False)  # said by the workers: they alone have the model
     with pytest.raises(ValueError, match="there are no Ray workers; connect the Ray model loader"):
         ray_patch({"workers": []})
     assert sampled(loaded)[1] == {False}
+
+
+def test_where_nothing_may_be_measured_every_worker_says_so_and_none_waits(loaded, unknown):
+    ray_patch(loaded, measure=False)
+    asked = [worker.sample.remote(4, 1, CONDS, empty_latent()) for worker in loaded["workers"]]
+    for one in asked:
+        with pytest.raises(ValueError, match=r"SenCache Model Patch: There is no sensitivity table"):
+            ray.get(one)
+
+
+def test_a_worker_that_lacks_the_pack_is_told_and_none_keeps_the_patch(loaded, monkeypatch):
+    from sencache.nodes.ray import sent
+
+    known = sent.BOOTSTRAP
+    told = iter([known, known.with_name("gone") / known.name, known, known])
+    monkeypatch.setattr(sent._Bootstrap, "__reduce__", lambda self: (runpy.run_path, (str(next(told)),)))
+    with pytest.raises(ValueError, match="can't load this pack; it must be installed at the same path"):
+        ray_patch(loaded, table="tiny_wan.safetensors", speed_up=2.0)
+    monkeypatch.undo()
+    assert sampled(loaded)[1] == {False}
+
+
+def test_workers_with_videos_of_their_own_decide_and_measure_each_for_itself(actors, unknown):
+    workers = actors["workers"]
+    ray.get([worker.load.remote(False) for worker in workers])
+    ray.get([worker.sample_apart.remote(True) for worker in workers])
+    try:
+        ray_patch(actors, speed_up=2.0)
+        for worker, steps in zip(workers, (8, 12), strict=True):
+            ray.get(worker.sample.remote(steps, steps, CONDS, empty_latent()))  # the other one is idle
+    finally:
+        ray.get([worker.sample_apart.remote(False) for worker in workers])
+    assert len(list(unknown.glob("*.safetensors"))) == 1
 
 
 def test_a_table_of_another_model_is_refused_by_the_workers(loaded, required):

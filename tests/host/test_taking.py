@@ -43,7 +43,20 @@ def test_two_machines_samples_of_one_model_join(elsewhere, calibrate, take):
     joined = tables.load(path)
     for name in here.rows:
         assert [*here.rows[name].tolist(), *there.rows[name].tolist()] == joined.rows[name].tolist()
-    assert joined.modes is not None and joined.metadata["merged_seeds"] == "3, 30"
+    assert joined.modes is not None and joined.metadata == here.metadata
+
+
+def test_calibrating_again_keeps_what_has_joined_and_measures_only_what_is_missing(
+    elsewhere, calibrate, take, evaluations
+):
+    path, data = elsewhere
+    calibrate(seed=3)
+    take(data)
+    evaluations.branches.clear()
+    calibrate(seed=3)
+    assert tables.load(path).num_samples == 4 and not evaluations.branches
+    calibrate(seed=3, samples=5)
+    assert tables.load(path).num_samples == 5
 
 
 def test_a_file_taken_twice_counts_once(elsewhere, calibrate, take):
@@ -72,7 +85,9 @@ def test_where_there_is_none_the_file_is_kept_under_its_name(elsewhere, take):
     assert take(data).there
 
 
-@pytest.mark.parametrize("changed", [{"cfg": 3.0}, {"steps": 4}, {"sensitivities": "some steps"}])
+@pytest.mark.parametrize(
+    "changed", [{"cfg": 3.0}, {"steps": 4}, {"sensitivities": "some steps"}, {"scheduler": "beta"}]
+)
 def test_a_calibration_of_other_settings_never_replaces_the_one_that_is_here(
     elsewhere, calibrate, take, changed
 ):
@@ -93,7 +108,8 @@ def test_what_another_machines_run_has_measured_serves_here(unknown, take, wan, 
     data = path.read_bytes()
     path.unlink()
     taken = take(data)
-    assert taken.merged and not taken.there
+    assert (taken.merged, taken.there) == (False, False)
+    assert take(data).there
     sample(patched, steps=12, seed=2)
     assert [record.nfe for record in records(patched)] == [12, 6]
 
@@ -110,7 +126,11 @@ def test_what_is_no_table_is_refused_in_one_sentence(unknown, take, data):
 
 
 @pytest.mark.parametrize(
-    "told", [{"weights": None}, {"name": "../../evil"}, {"name": "con"}, {"file": "../../x"}]
+    "told",
+    [
+        {"weights": None}, {"weights": "/../../a"}, {"weights": "/b"}, {"weights": "x:y"}, {"weights": "\n"},
+        {"fingerprint": "../x"}, {"name": "../../evil"}, {"name": "con"}, {"file": "../../x"},
+    ],  # fmt: skip
 )
 def test_a_strangers_words_name_no_place_outside_the_folder(unknown, take, wan, patch, sample, told):
     sample(patch(wan, speed_up=2.0), steps=12)

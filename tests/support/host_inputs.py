@@ -62,6 +62,9 @@ class Kept:
     def find(self, guider: Any, timesteps: Any) -> None:
         """Find nothing."""
 
+    def next_of(self, guider: Any, timesteps: Any, saved: Any) -> None:
+        """Find nothing."""
+
     def save(self, table: Any) -> tuple[str, Any]:
         """Keep the table as it would be written."""
         from sencache.calibration.rounding import rounded

@@ -94,7 +94,7 @@ export function* everyPlace(graph = root(), hosts = []) {
   }
 }
 
-/** @type {(place: [GraphNode, GraphNode[]]) => string} the id that the server knows a node by, as for `placeAt` */
+/** @type {(place: [GraphNode, GraphNode[]]) => string} the server's id of a node */
 export const idAt = ([node, hosts]) => [...hosts, node].map(({ id }) => id).join(":");
 
 /**

@@ -59,11 +59,11 @@ export const samplersOf = (patch) => [...alongModel(patch)].filter(isSampler);
 /** @type {(patch: GraphNode) => GraphNode | undefined} the sampler that the plan is of */
 export const samplerOf = (patch) => samplersOf(patch)[0];
 
-const BESIDE = ["MODEL", "CLIP", "VAE", "CONDITIONING", "GUIDER", "NOISE", "SIGMAS", "SAMPLER", "CLIP_VISION_OUTPUT", "CONTROL_NET"];
+const BESIDE = ["MODEL", "CLIP", "VAE", "CONDITIONING", "GUIDER", "NOISE", "SIGMAS", "SAMPLER"];
 const NO_SIZE = /seed|control_after_generate|filename|prompt|^text$/;
 
 /**
- * Name the work of one step of a sampler: its model, its guidance, and all that its latent's size comes from.
+ * Name the work of one step of a sampler: its model, its guidance, its latent's size.
  * @param {GraphNode} sampler
  */
 export function workload(sampler) {
@@ -75,14 +75,17 @@ export function workload(sampler) {
   return JSON.stringify([loaders, sizesBehind(sampler), cfg === undefined ? guider.comfyClass : cfg !== 1]);
 }
 
-/** @returns {Record<string, string>} the workloads of all samplers as they are set now, by the server's ids */
+/** @returns {Record<string, string>} the workloads of all samplers as set now, by id */
 export function workloads() {
   const samplers = [...everyPlace()].filter(([node]) => isSampler(node));
   return Object.fromEntries(samplers.map((place) => [idAt(place), within(place[1], () => workload(place[0]))]));
 }
 
+/** @param {any} value another pack's may be anything */
+const plain = (value) => (typeof value === "string" ? value.slice(0, 60) : typeof value === "object" ? 0 : value);
+
 /**
- * List the settings of the nodes that a sampler's latent comes from; of other samplers only their own latents.
+ * List the settings of the nodes that a sampler's latent comes from.
  * @param {GraphNode} sampler
  */
 function sizesBehind(sampler) {
@@ -92,7 +95,7 @@ function sizesBehind(sampler) {
     const passes = isSampler(node);
     if (!passes) {
       const values = (node.widgets ?? []).filter((one) => one.serialize !== false && !NO_SIZE.test(one.name));
-      found.push([node.comfyClass, isOff(node), ...values.map(({ name }) => valueOf(node, name) ?? null)]);
+      found.push([node.comfyClass, isOff(node), ...values.map(({ name }) => plain(valueOf(node, name)))]);
     }
     for (const [index, { type }] of (node.inputs ?? []).entries()) {
       if (passes ? type !== "LATENT" : BESIDE.includes(type ?? "")) continue;

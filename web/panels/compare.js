@@ -69,11 +69,11 @@ export function addComparePanel(node) {
     player = held.files.length ? new Player(held, view) : undefined;
     const [first, ...rest] = held.notes.map(told);
     const numbers = make("div", { className: "strong" }, [first]);
-    stale.textContent = "";
-    content.replaceChildren(stale, ...(player?.parts ?? []), numbers, make("div", {}, [rest.join(" ")]));
+    stale.hidden = true;
+    content.replaceChildren(...(player?.parts ?? []), stale, numbers, make("div", {}, [rest.join(" ")]));
   };
-  const stale = make("div", { className: "said bad", attributes: { "aria-live": "polite" } });
-  const miss = () => void (current && (stale.textContent = text("compare_stale")));
+  const stale = make("div", { className: "said bad", textContent: text("compare_stale") });
+  const miss = () => void (stale.hidden = false);
   panels.set(node, { show, miss });
   chain(node, "onConfigure", () => setTimeout(show));
   chain(node, "onRemoved", () => player?.stop());
