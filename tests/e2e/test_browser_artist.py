@@ -213,3 +213,18 @@ def test_a_table_file_of_another_machine_joins_by_a_click_or_a_drop(studio):
     assert taken == [True, True]
     studio.until(lambda: "holds these samples already" in panel.inner_text(), 20)
     studio.picture("taken")
+
+
+def test_a_comparison_that_the_last_run_did_not_make_is_called_so(studio):
+    prompt = demo_workflow(steps=10, seed=seed(studio), speed_up=2.0)
+    prompt["13"] = {"class_type": "SenCacheCompare", "inputs": {
+        "images_a": ["6", 0], "images_b": ["6", 0], "fps": 16.0}}  # fmt: skip
+    studio.load(prompt, FAR)
+    studio.finished(studio.queue())
+    studio.until(lambda: "identical, bit for bit" in " ".join(studio.panels()))
+    assert "From an earlier run" not in " ".join(studio.panels())
+    put(studio, "2", "table", "gone.safetensors")
+    before = studio.queue()
+    studio.until(lambda: set(studio.server.get("/history")) - before, 60)
+    studio.until(lambda: "From an earlier run: the last one failed" in " ".join(studio.panels()), 20)
+    studio.problems.clear()
