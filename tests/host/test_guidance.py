@@ -30,5 +30,5 @@ def test_the_weight_of_the_positive_branch_is_read_off_the_guider(host, numbers,
 def test_two_guidances_in_one_guider_are_planned_with_their_real_strength(host, style):
     """Planned as if unguided, the nested result was 20 dB away at the defaults."""
     scene = Scene((load_wan(host),), lambda model: dual(style)(host, model))
-    run = run_with(scene, SETTINGS["default"], flat(scene.sample(*scene.models)))
+    run = run_with(scene, SETTINGS["by_error"], flat(scene.sample(*scene.models)))
     assert run["honest"] and run["psnr"] > 40
