@@ -9,7 +9,10 @@ import pytest
 from comfy_host import ROOT
 from demo_workflow import PLACES, demo_workflow, with_calibration, with_second_sampler
 
-FAR = {**PLACES, "8": (0, 330), "9": (760, 620), "10": (1120, 400), "11": (0, 500), "12": (320, 620), "13": (0, 460)}
+FAR = {
+    **PLACES, "8": (0, 330), "9": (760, 620), "10": (1120, 400), "11": (0, 500), "12": (320, 620),
+    "13": (0, 460),
+}  # fmt: skip
 TAKES = re.compile(r"~[\d.]+ s")
 
 
