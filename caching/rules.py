@@ -30,7 +30,8 @@ def effective(config: SenCacheConfig, table: SensitivityTable, points: RunPoints
     """Return the settings that a table and a run allow.
 
     Without modes, or where progress does not rise from step to step (sigma goes up, or lies above all that
-    the model knows), nothing can be planned: the joint rule takes over, where sensitivities were measured.
+    the model knows) or the latent holds no noise, nothing can be planned: the joint rule takes over, where
+    sensitivities were measured.
     """
     if can_plan(table, points) or config.rule != PLAN or not table.has_sensitivities:
         return config
@@ -39,7 +40,7 @@ def effective(config: SenCacheConfig, table: SensitivityTable, points: RunPoints
 
 def can_plan(table: SensitivityTable, points: RunPoints) -> bool:
     """Tell whether a run can be planned at all."""
-    return table.modes is not None and points.descends
+    return table.modes is not None and points.descends and points.counts
 
 
 def policy_for(

@@ -78,6 +78,15 @@ class RunPoints:
         return self.evaluations or tuple(zip(self.sigmas, self.timesteps, strict=True))
 
     @property
+    def counts(self) -> bool:
+        """Whether it is known what an error at each step does to the result.
+
+        It is not where the latent holds no noise, as in an inversion or after a leading sigma of 0.
+        """
+        finite = np.isfinite(self.weights).all() and np.isfinite(self.amplification).all()
+        return bool(finite and np.isfinite(self.noise).all())
+
+    @property
     def descends(self) -> bool:
         """Whether sampling comes further with every step, as a plan needs it."""
         return len(self.progress) > 0 and bool((np.diff(self.progress) > 0).all())
@@ -88,9 +97,11 @@ def step_weights(signal: Array, noise: Array, output_gain: Array) -> Array:
 
     `signal [K+1]` and `noise [K+1]` are the shares of clean latent and noise in the latent at every sigma,
     `output_gain [K]` the change of the denoised latent per change of the output. A step goes a part of the
-    way to the denoised latent; the change is counted in latents of unit variance.
+    way to the denoised latent; the change is counted in latents of unit variance. A step from a latent that
+    holds no noise has no weight that is a number.
     """
-    part = signal[1:] - signal[:-1] * noise[1:] / noise[:-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = signal[1:] - signal[:-1] * noise[1:] / noise[:-1]
     return np.asarray(np.abs(output_gain * part) / np.hypot(signal[1:], noise[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -307,3 +308,22 @@ def test_a_replaced_table_file_runs_the_node_again(table, saved):
 def test_a_table_whose_cfg_is_no_number_is_refused_before_anything_is_sampled(wan, table, cfg):
     said = refusal(wan, sensitivity=changed(table, cfg=cfg))
     assert "can't be used: its metadata 'cfg' is not a number" in said
+
+
+def test_a_model_that_starts_without_noise_is_not_planned_and_that_is_told(wan, patch, records, sample):
+    """As an inversion or FlowEdit leaves the noise out: what an error does to the result can't be told."""
+    sampling = wan.get_model_object("model_sampling")
+
+    class Inverted(*type(sampling).__bases__):
+        def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+            return latent_image
+
+    inverted = copy.copy(sampling)
+    inverted.__class__ = Inverted
+    model = wan.clone()
+    model.add_object_patch("model_sampling", inverted)
+    patched = patch(model, table="tiny_wan.safetensors", speed_up=2.0)
+    result = sample(patched, steps=6)
+    (record,) = records(patched)
+    told = {note.code for note in record.notes}
+    assert torch.isfinite(result).all() and told & {"unplanned", "not_planned"}

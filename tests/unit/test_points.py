@@ -29,6 +29,13 @@ def test_step_weights_are_what_one_real_step_does_with_an_error(kind):
     assert weights == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("lost", ["weights", "amplification", "noise"])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_run_whose_latent_holds_no_noise_does_not_say_what_an_error_does(lost, number):
+    assert POINTS.counts
+    assert not replace(POINTS, **{lost: (number, *(getattr(POINTS, lost) or (1.0,))[1:])}).counts
+
+
 def test_a_run_descends_where_progress_rises_from_step_to_step():
     assert POINTS.descends and not NOWHERE.descends
     assert replace(POINTS, progress=(0.0,)).descends
