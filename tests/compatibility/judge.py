@@ -12,7 +12,7 @@ import torch
 from host_inputs import patch_inputs
 from torch import Tensor
 
-SETTINGS = {"zero": {"epsilon": 0.0}, "by_error": {"epsilon": 0.01}, "half": {"speed_up": 2.0}}
+SETTINGS = {"zero": {"epsilon": 0.0}, "by_error": {"epsilon": 0.03}, "half": {"speed_up": 2.0}}
 WATCHED = {"watched": {"start_percent": 1.0}}  # every output is stored, and none can be reused
 FAR_OFF = 20.0  # dB
 OK, FAILED, HOST_LACKS, HOST_ERROR = "ok", "failed", "host lacks it", "host error"

@@ -454,7 +454,7 @@ def test_a_setting_that_another_node_gives_is_named_and_the_usual_one_stands_in_
     linked = answered("tiny_wan.safetensors", speed_up=None, epsilon=None)
     note = next(note for note in linked["notes"] if note["code"] == "linked_settings")
     assert note["values"] == {"names": "epsilon, speed_up"}
-    assert linked["cells"] == answered("tiny_wan.safetensors")["cells"]
+    assert linked["cells"] == answered("tiny_wan.safetensors", speed_up=2.0)["cells"]  # the node's own
 
 
 @pytest.mark.parametrize(
