@@ -63,8 +63,7 @@ class SenCacheStats(io.ComfyNode):
         """
         sink, prompt = model.get_attachment(KEY), cls.hidden.prompt or {}
         samplers = samplers_before(prompt, cls.hidden.unique_id)
-        origins = None if samplers is None else {node: origin_of(prompt, node) for node in samplers}
-        records = [] if sink is None else relevant(list(sink.records), origins)
+        records = [] if sink is None else relevant(list(sink.records), samplers, prompt)
         notes = [] if records else [Note("not_patched" if sink is None else "not_sampled")]
         text = "\n\n".join([*map(sentence, notes), *map(as_text, records)])
         image = as_image(draw_runs(records) if records else draw_nothing(text))
@@ -84,15 +83,17 @@ class SenCacheStats(io.ComfyNode):
         return io.NodeOutput(samples, image, text, ui=shown)
 
 
-def relevant(records: Iterable[RunRecord], samplers: Mapping[str, str | None] | None) -> list[RunRecord]:
+def relevant(
+    records: Iterable[RunRecord], samplers: set[str] | None, prompt: Mapping[str, Any]
+) -> list[RunRecord]:
     """Keep what each of `samplers` ran in the latest prompt that it ran in, in the order of the runs.
 
-    They have their origins: another workflow may have another node of that id, and its runs are not this
-    one's. A sampler inside a node that expanded counts as that node. Where nothing tells (`samplers` None, or
-    runs outside a queue), the latest run of the patched model counts.
+    Only runs of the same origin as in `prompt` count: another workflow may have another node of that id. A
+    sampler inside a node that expanded counts as that node. Where nothing tells (`samplers` None, or runs
+    outside a queue), the latest run of the patched model counts.
     """
-    mine = samplers or {}
     everything = [(_graph_node(record), record) for record in records]
+    mine = {node: origin_of(prompt, node) for node, _ in everything if node in (samplers or ())}
     named = [(node, one) for node, one in everything if node in mine and one.origin in (None, mine[node])]
     latest = {node: record.prompt_id for node, record in named}
     kept = [one for node, one in named if one.prompt_id == latest[node]]

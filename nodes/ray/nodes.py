@@ -177,9 +177,7 @@ def _table_bytes(order: Order, sensitivity: SensitivityTable | None) -> bytes | 
 
 def _sample_together(worker: Any) -> bool:
     """Tell whether raylight's workers share a video, or its weights: else each samples one of its own."""
-    import ray
-
-    parallel = ray.get(worker.get_parallel_dict.remote())
+    (parallel,) = _answers([worker.get_parallel_dict.remote()], NODE)
     return bool(parallel.get("is_xdit") or parallel.get("is_fsdp") or parallel.get("pipefusion_enabled"))
 
 
@@ -208,13 +206,15 @@ def _answers(futures: list[Any], node: str) -> list[Any]:
     for future in futures:
         try:
             answers.append(ray.get(future))
-        except ray.exceptions.RayTaskError as error:
+        except ray.exceptions.RayError as error:
             failed.append(error)
     for error in failed:
-        if isinstance(error.cause, ValueError) and str(error.cause).startswith("SenCache"):
-            raise ValueError(str(error.cause)) from None
-        if isinstance(error.cause, ray.exceptions.RaySystemError) and BOOTSTRAP.name in str(error):
+        cause = getattr(error, "cause", None) or error  # a worker that is gone has none
+        if isinstance(cause, ValueError) and str(cause).startswith("SenCache"):
+            raise ValueError(str(cause)) from None
+        if isinstance(cause, ray.exceptions.RaySystemError) and BOOTSTRAP.name in str(error):
             where = "it must be installed at the same path on every machine"
             raise ValueError(f"{node}: a worker can't load this pack; {where}.") from None
-        raise ValueError(f"{node}: a worker has failed: {str(error.cause).splitlines()[0][:200]}.") from error
+        told = (str(cause).splitlines() or [type(cause).__name__])[0][:200].rstrip(".")
+        raise ValueError(f"{node}: a worker has failed: {told}.") from error
     return answers

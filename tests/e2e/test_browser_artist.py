@@ -51,11 +51,16 @@ def opened(studio, prompt):
     studio.load(saved)
 
 
-@pytest.mark.parametrize("widget", ["width", "length", "batch_size"])
-def test_the_seconds_go_when_the_size_changes_and_come_back_with_it(studio, widget):
-    studio.load(workflow(studio), FAR)
+def timed(studio, prompt):
+    """Open and run a workflow; wait until the panel says how long its steps take."""
+    studio.load(prompt, FAR)
     studio.finished(studio.queue())
     studio.until(lambda: TAKES.search(studio.panel().inner_text()))
+
+
+@pytest.mark.parametrize("widget", ["width", "length", "batch_size"])
+def test_the_seconds_go_when_the_size_changes_and_come_back_with_it(studio, widget):
+    timed(studio, workflow(studio))
     before = studio.value("11", widget)
     put(studio, "11", widget, 2 * before + (widget == "length") * -1)
     studio.until(lambda: not TAKES.search(studio.panel().inner_text()), 5)
@@ -67,9 +72,7 @@ def test_a_batch_that_is_repeated_is_other_work(studio):
     prompt = workflow(studio)
     prompt["12"] = {"class_type": "RepeatLatentBatch", "inputs": {"samples": ["11", 0], "amount": 1}}
     prompt["3"]["inputs"]["latent_image"] = ["12", 0]
-    studio.load(prompt, FAR)
-    studio.finished(studio.queue())
-    studio.until(lambda: TAKES.search(studio.panel().inner_text()))
+    timed(studio, prompt)
     put(studio, "12", "amount", 6)
     studio.until(lambda: not TAKES.search(studio.panel().inner_text()), 5)
 
@@ -88,9 +91,7 @@ def test_with_a_guider_the_seconds_are_its_models_and_its_guidance_s(studio):
         "16": {"class_type": "BasicScheduler", "inputs": {
             "model": model, "scheduler": "simple", "steps": 10, "denoise": 1.0}},
     }  # fmt: skip
-    studio.load(prompt, FAR)
-    studio.finished(studio.queue())
-    studio.until(lambda: TAKES.search(studio.panel().inner_text()))
+    timed(studio, prompt)
     put(studio, "14", "cfg", 1.0)
     studio.until(lambda: not TAKES.search(studio.panel().inner_text()), 5)
 

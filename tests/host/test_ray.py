@@ -160,6 +160,17 @@ def test_a_worker_that_lacks_the_pack_is_told_and_none_keeps_the_patch(loaded, m
     assert sampled(loaded)[1] == {False}
 
 
+def test_a_worker_that_is_gone_is_told_in_one_sentence(cluster):
+    from ray_worker import Worker
+
+    gone = ray.remote(Worker).remote(0, 1, "", "/nowhere")
+    ray.kill(gone)
+    with pytest.raises(ValueError, match=r"^SenCache Model Patch \(Ray\): a worker has failed: .*[^.]\.$"):
+        ray_patch({"workers": [gone]}, table="tiny_wan.safetensors")
+    with pytest.raises(ValueError, match=r"^Cache Stats \(Ray\): a worker has failed: "):
+        stats({"workers": [gone]})
+
+
 def test_workers_with_videos_of_their_own_decide_and_measure_each_for_itself(actors, unknown):
     workers = actors["workers"]
     ray.get([worker.load.remote(False) for worker in workers])

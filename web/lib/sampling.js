@@ -82,7 +82,7 @@ export function workloads() {
 }
 
 /** @param {any} value another pack's may be anything */
-const plain = (value) => (typeof value === "string" ? value.slice(0, 60) : typeof value === "object" ? 0 : value);
+const plain = (value) => (typeof value === "string" ? value.slice(0, 60) : /number|boolean/.test(typeof value) ? value : 0);
 
 /**
  * List the settings of the nodes that a sampler's latent comes from.
